@@ -1,0 +1,95 @@
+"""Kinds of sources: one file each, found by its name, all put through one conformance suite.
+
+To add a kind: its section in `agent/config/sources.py`, a file here with the functions of
+`Plugin`, and one entry in `tests/conformance/test_sources.py`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+from agent.errors import Art32Error, Code
+
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class DumpReport:
+    """What a finished dump says of itself; goes into the encrypted details.
+
+    `rows` maps a table's qualified name to its number of rows in the dump's own snapshot, None
+    when they were not counted. `warnings` are (code, number) pairs free of names, as in
+    `("changed-while-read", 3)`; the names stand in `facts`.
+    """
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    rows: dict[str, int] | None = None
+    warnings: tuple[tuple[str, int], ...] = ()
+
+
+class Dump(Protocol):
+    """A dump in progress."""
+
+    def read(self) -> bytes:
+        """Return the next bytes, at most CHUNK; empty at the end."""
+
+    def finish(self) -> DumpReport:
+        """After the end: raise SOURCE_FAILED or SOURCE_INCOMPLETE unless every stage succeeded."""
+
+
+@dataclass(frozen=True)
+class RestoreRequest:
+    """Where a stream is to go, and what of it.
+
+    `target` is what the user typed after `--to`; `only` one table or one path; `facts` come from
+    the backup's encrypted details.
+    """
+
+    target: str
+    facts: dict[str, Any]
+    only: str | None = None
+    overwrite: bool = False
+    owners: bool = False
+    allow_superuser: bool = False
+    engine_user: str = "nobody"
+
+
+class Plugin(Protocol):
+    """What a file in this folder has to offer."""
+
+    def probe(self, config: Any) -> None:
+        """Raise SOURCE_MISSING or another error when a backup could not begin."""
+
+    def members(self, config: Any) -> tuple[str, ...]:
+        """Return what a run of this source is made of: `("",)`, or a name for each part of a set."""
+
+    def dump(self, config: Any, member: str) -> AbstractContextManager[Dump]:
+        """Begin a dump; leaving the block ends every process and removes every file of it."""
+
+    def check_target(self, request: RestoreRequest) -> None:
+        """Raise TARGET_EXISTS, TARGET_UNSAFE or TARGET_FAILED before any data is fetched."""
+
+    def restore(self, stream: Iterator[bytes], request: RestoreRequest) -> str:
+        """Feed the stream to the target and return one sentence about what is there now.
+
+        The stream yields verified plaintext and raises when a later part fails to verify. Only
+        after its end is the result given its final name; on any exception nothing is left.
+        """
+
+
+def plugin(kind: str) -> Plugin:
+    """Return the plug-in for a kind; raise NO_BACKUP for a kind that this version does not know."""
+    if not kind.isidentifier():
+        raise Art32Error(Code.SUSPECT, "the backup names a source of an impossible kind")
+    try:
+        return cast(Plugin, importlib.import_module(f"agent.backup.sources.{kind}"))
+    except ModuleNotFoundError as error:
+        raise Art32Error(
+            Code.NO_BACKUP,
+            f"a source of kind `{kind}` is unknown to this version",
+            hint="restore to standard output with `--to -`, or use a newer art32",
+        ) from error

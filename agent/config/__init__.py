@@ -1,0 +1,1 @@
+"""The configuration: models, loading, and the documents generated from them."""

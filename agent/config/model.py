@@ -1,0 +1,237 @@
+"""The agent's configuration file as one model: `/etc/art32/agent.toml`.
+
+Descriptions and examples here are the reference, the sample file and the JSON schema. `infra`
+renders a host's file from this very model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from agent.config.section import Section
+from agent.config.sources import AnySource
+
+
+def _fingerprint(text: str) -> str:
+    return text.replace(" ", "").upper()
+
+
+Fingerprint = Annotated[
+    str,
+    Field(
+        pattern=r"^(?:[0-9A-F]{40}|[0-9A-F]{64})$",
+        description="Full fingerprint of the primary key, 40 hexadecimal digits (64 for version 5 "
+        "and 6 keys). Never a short key id, never an e-mail address.",
+        examples=["0123456789ABCDEF0123456789ABCDEF01234567"],
+    ),
+]
+HostName = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$",
+        description="Stable name of the host's duty, as it stands in the store.",
+        examples=["db1"],
+    ),
+]
+
+
+class PinnedKey(Section):
+    """A public key that the configuration names by fingerprint and brings as a file."""
+
+    fingerprint: Fingerprint
+    key_file: Path = Field(description="The public key.", examples=["/etc/art32/operations.asc"])
+
+    @field_validator("fingerprint", mode="before")
+    @classmethod
+    def _normalise(cls, value: object) -> object:
+        return _fingerprint(value) if isinstance(value, str) else value
+
+
+class Recipient(PinnedKey):
+    """Somebody who can read the backups: the holder of this key's private half."""
+
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$",
+        description="What the key is for: `operations`, `escrow`, `drill`.",
+        examples=["operations"],
+    )
+
+
+class Encryption(Section):
+    """To whom backups are encrypted."""
+
+    recipients: tuple[Recipient, ...] = Field(
+        min_length=1, description="At least two: one for operations, one in escrow."
+    )
+    single_recipient_because: str | None = Field(
+        None,
+        min_length=10,
+        description="Why one recipient is enough here, in words. One lost key is then the end of "
+        "every backup.",
+        examples=["the key is split among three people with ssss"],
+    )
+
+    @model_validator(mode="after")
+    def _enough(self) -> Encryption:
+        fingerprints = [recipient.fingerprint for recipient in self.recipients]
+        if len(set(fingerprints)) != len(fingerprints):
+            raise ValueError("the same key is listed twice")
+        if len(fingerprints) < 2 and self.single_recipient_because is None:
+            raise ValueError(
+                "one recipient: a lost key loses every backup; add a second recipient (escrow), "
+                "or say why one is enough in `single_recipient_because`"
+            )
+        return self
+
+
+class Signing(PinnedKey):
+    """The host's own signing key. Its private half never leaves the host."""
+
+    key_file: Path = Field(
+        description="The private key, mode 0600, without a passphrase.",
+        examples=["/etc/art32/signing-key.asc"],
+    )
+
+
+class Signer(PinnedKey):
+    """A host whose signatures the keeper and the restorer accept."""
+
+    host: HostName
+    retired_after_sequence: int | None = Field(
+        None,
+        ge=0,
+        description="Accept this key's backups up to this sequence number only: the host has a "
+        "new key since.",
+        examples=[412],
+    )
+
+
+class DirectoryStore(Section):
+    """A directory: a disk, a mount, the embedded default."""
+
+    kind: Literal["directory"]
+    path: Path = Field(description="The directory; it must exist.", examples=["/srv/backups"])
+    prefix: str = Field(
+        "", pattern=r"^(?:[A-Za-z0-9_.=-]+/)*[A-Za-z0-9_.=-]*$", description="Path below it."
+    )
+
+
+class S3Store(Section):
+    """A bucket at AWS, or at whatever speaks the same protocol."""
+
+    kind: Literal["s3"]
+    bucket: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
+        description="The bucket.",
+        examples=["example-backups"],
+    )
+    prefix: str = Field(
+        "",
+        pattern=r"^(?:[A-Za-z0-9_.=-]+/)*[A-Za-z0-9_.=-]*$",
+        description="Path in the bucket.",
+        examples=["production"],
+    )
+    region: str = Field("eu-central-1", description="The region.", examples=["eu-central-1"])
+    endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^/@]+$",
+        description="Base address of a server that is not AWS.",
+        examples=["https://s3.example.net"],
+    )
+    ca_file: Path | None = Field(
+        None, description="The CA of that server.", examples=["/etc/art32/store-ca.pem"]
+    )
+    credentials_file: Path | None = Field(
+        None,
+        description="An AWS credentials file, mode 0600. Without it: the instance's role.",
+        examples=["/etc/art32/s3-credentials"],
+    )
+    profile: str | None = Field(None, description="Section of that file.", examples=["writer"])
+    path_style: bool = Field(
+        False, description="Put the bucket into the path, not the host name.", examples=[False]
+    )
+    timeout: float = Field(
+        60,
+        gt=0,
+        le=3600,
+        description="Seconds without progress after which a transfer is broken off and retried.",
+        examples=[60],
+    )
+    attempts: int = Field(
+        6, ge=1, le=50, description="How often a failing call is tried.", examples=[6]
+    )
+
+    @field_validator("prefix")
+    @classmethod
+    def _no_slash(cls, value: str) -> str:
+        return value.strip("/")
+
+
+StoreConfig = Annotated[DirectoryStore | S3Store, Field(discriminator="kind")]
+
+
+class Retention(Section):
+    """How long backups are kept."""
+
+    days: int = Field(30, ge=1, le=3660, description="Days by the store's clock.", examples=[30])
+    minimum_backups: int = Field(
+        7,
+        ge=1,
+        description="Never go below this many good backups of a source, however old they are.",
+        examples=[7],
+    )
+    newest_within_hours: int = Field(
+        48,
+        ge=1,
+        description="Prune only while the newest good backup is at most this old: when backups "
+        "have stopped, or a clock has jumped, nothing is deleted.",
+        examples=[48],
+    )
+
+
+class Restore(Section):
+    """For the machine that restores; a host needs none of it."""
+
+    gnupg_home: Path | None = Field(
+        None,
+        description="GnuPG home with the private key; by default that of the user.",
+        examples=["/root/.gnupg"],
+    )
+    engine_user: str = Field(
+        "nobody",
+        description="User as whom restored data is unpacked, when art32 runs as root.",
+        examples=["art32-engine"],
+    )
+
+
+class Configuration(Section):
+    """The whole file."""
+
+    host: HostName
+    state_directory: Path = Field(
+        Path("/var/lib/art32"),
+        description="Ledger and locks.",
+        examples=["/var/lib/art32"],
+    )
+    store: StoreConfig
+    encryption: Encryption | None = Field(None, description="Needed to back up.")
+    signing: Signing | None = Field(None, description="Needed to back up.")
+    signers: tuple[Signer, ...] = Field(
+        (), description="Whose backups to accept, besides this host's own."
+    )
+    sources: tuple[AnySource, ...] = Field((), description="What to back up.")
+    retention: Retention = Field(default_factory=lambda: Retention())
+    restore: Restore = Field(default_factory=lambda: Restore())
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Configuration:
+        names = [source.name for source in self.sources]
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled:
+            raise ValueError(f"two sources are named {', '.join(f'`{name}`' for name in doubled)}")
+        if self.sources and (self.encryption is None or self.signing is None):
+            raise ValueError("`sources` needs `encryption` and `signing`")
+        return self

@@ -1,0 +1,147 @@
+"""What can be backed up: one section model for each kind of source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from agent.config.section import Section
+
+SourceName = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$",
+        description="Name of the source in the store; visible to whoever lists it.",
+        examples=["app"],
+    ),
+]
+
+
+class Source(Section):
+    """What every source has."""
+
+    name: SourceName
+    shrink_warning: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="Flag a backup as suspicious when its plaintext is smaller than this part of "
+        "the last good one. 0 switches the check off.",
+        examples=[0.5],
+    )
+
+
+class PostgreSQLSource(Source):
+    """A PostgreSQL database, or all of them with the roles, by `pg_dump -Fc`."""
+
+    kind: Literal["postgresql"]
+    database: str | None = Field(
+        None, description="One database. Leave out to back up all and the roles.", examples=["app"]
+    )
+    host: str | None = Field(
+        None,
+        description="Host name, or the directory of the server's socket.",
+        examples=["/var/run/postgresql"],
+    )
+    port: int = Field(5432, ge=1, le=65535, description="Port.", examples=[5432])
+    user: str | None = Field(None, description="Role to connect as.", examples=["art32_backup"])
+    password_file: Path | None = Field(
+        None,
+        description="A `.pgpass` file of mode 0600: host:port:database:user:password.",
+        examples=["/etc/art32/pgpass"],
+    )
+    ssl_mode: Literal["disable", "require", "verify-ca", "verify-full"] | None = Field(
+        None,
+        description="TLS for TCP connections; `verify-full` unless the host is a socket or "
+        "loopback.",
+        examples=["verify-full"],
+    )
+    ssl_root_certificate: Path | None = Field(
+        None, description="The CA that signed the server's certificate.", examples=["/etc/ca.pem"]
+    )
+    row_counts_up_to: int = Field(
+        20 * 2**30,
+        ge=0,
+        description="Count the rows of each table in the dump's own snapshot when the database is "
+        "at most this many bytes. 0 switches counting off.",
+        examples=[21474836480],
+    )
+    binaries: Path | None = Field(
+        None,
+        description="Directory of `pg_dump` and `psql`; by default the newest under "
+        "/usr/lib/postgresql, else the search path.",
+        examples=["/usr/lib/postgresql/15/bin"],
+    )
+
+
+class MySQLSource(Source):
+    """A MySQL or MariaDB database, by its own dump program in one transaction."""
+
+    kind: Literal["mysql"]
+    database: str = Field(description="The database.", examples=["shop"])
+    host: str | None = Field(None, description="Host name for TCP.", examples=["db.internal"])
+    port: int = Field(3306, ge=1, le=65535, description="Port.", examples=[3306])
+    socket: Path | None = Field(
+        None, description="The server's socket.", examples=["/run/mysqld/mysqld.sock"]
+    )
+    defaults_file: Path | None = Field(
+        None,
+        description="An option file of mode 0600 with user and password under [client].",
+        examples=["/etc/art32/my.cnf"],
+    )
+    row_counts: bool = Field(
+        True, description="Count the rows of each table in the dump's stream.", examples=[True]
+    )
+
+
+class SQLiteSource(Source):
+    """An SQLite database, by SQLite's backup API, safe under a live writer."""
+
+    kind: Literal["sqlite"]
+    path: Path = Field(description="The database file.", examples=["/srv/app/app.db"])
+    row_counts_up_to: int = Field(
+        20 * 2**30,
+        ge=0,
+        description="Count the rows of each table when the file is at most this many bytes.",
+        examples=[21474836480],
+    )
+
+
+class DirectorySource(Source):
+    """A directory tree, by GNU tar, with owners, modes, ACLs, extended attributes and links."""
+
+    kind: Literal["directory"]
+    path: Path = Field(description="The directory.", examples=["/srv/uploads"])
+    exclude: tuple[str, ...] = Field(
+        (),
+        description="Patterns of GNU tar, relative to the directory, anchored at its top.",
+        examples=[["./cache"]],
+    )
+    one_file_system: bool = Field(
+        False, description="Leave out what is mounted below the directory.", examples=[False]
+    )
+
+
+class CommandSource(Source):
+    """Whatever a command prints on its standard output."""
+
+    kind: Literal["command"]
+    command: tuple[str, ...] = Field(
+        min_length=1,
+        description="Program and arguments as a list; no shell. No secret belongs here: arguments "
+        "are visible to every user of the host.",
+        examples=[["/usr/local/bin/export-tickets", "--all"]],
+    )
+    trailer: str | None = Field(
+        None,
+        description="Text that the last 4 KiB must hold, when the format has a proper end.",
+        examples=["-- export complete"],
+    )
+
+
+AnySource = Annotated[
+    PostgreSQLSource | MySQLSource | SQLiteSource | DirectorySource | CommandSource,
+    Field(discriminator="kind"),
+]

@@ -1,0 +1,131 @@
+"""The error tree: every failure that a user can meet, with its exit status.
+
+A message is one lower-case sentence without a full stop, with the thing it is about in backticks.
+It never holds a secret or a personal datum: not a key, a password, a row, or what a child process
+printed without passing through `agent.redact`.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+
+
+class ExitStatus(IntEnum):
+    """What `art32` exits with. An unknown status is a failure.
+
+    The numbers follow restic where it has them (10, 11, 12) and sysexits(3) where systemd
+    knows the name (75, 77, 78).
+    """
+
+    OK = 0
+    DEFECT = 1
+    USAGE = 2
+    NO_BACKUP = 10
+    LOCKED = 11
+    KEY = 12
+    STORE = 13
+    VERIFICATION = 14
+    SOURCE = 15
+    WARNINGS = 20
+    TRY_AGAIN = 75
+    PERMISSION = 77
+    CONFIGURATION = 78
+    INTERRUPTED = 130
+
+
+EXIT_MEANINGS: dict[ExitStatus, str] = {
+    ExitStatus.OK: "done",
+    ExitStatus.DEFECT: "a defect in art32 itself; please report it",
+    ExitStatus.USAGE: "wrong command line",
+    ExitStatus.NO_BACKUP: "there is no such backup",
+    ExitStatus.LOCKED: "another run holds the lock",
+    ExitStatus.KEY: "an encryption or signing key is missing, expired, revoked or wrong",
+    ExitStatus.STORE: "the store is unreachable, refuses, or answers wrongly",
+    ExitStatus.VERIFICATION: "a backup is not what its signature says",
+    ExitStatus.SOURCE: "what should be backed up could not be read, or the target refused it",
+    ExitStatus.WARNINGS: "done, and something needs a person's eye",
+    ExitStatus.TRY_AGAIN: "nothing is wrong here; try again later",
+    ExitStatus.PERMISSION: "the operating system or the store refused a right",
+    ExitStatus.CONFIGURATION: "the configuration is wrong",
+    ExitStatus.INTERRUPTED: "interrupted by a signal",
+}
+
+
+class Code(Enum):
+    """Every condition that art32 reports: its name, its exit status and its meaning."""
+
+    def __init__(self, label: str, exit_status: ExitStatus, meaning: str) -> None:
+        self.label = label
+        self.exit_status = exit_status
+        self.meaning = meaning
+
+    DEFECT = ("defect", ExitStatus.DEFECT, "an error that art32 did not foresee")
+    USAGE = ("usage", ExitStatus.USAGE, "a command line that makes no sense")
+    CONFIG_INVALID = ("config-invalid", ExitStatus.CONFIGURATION, "the file has mistakes")
+    CONFIG_MISSING = ("config-missing", ExitStatus.CONFIGURATION, "the file cannot be read")
+    TOOL_MISSING = ("tool-missing", ExitStatus.CONFIGURATION, "a program is not installed")
+    TOOL_FAILED = ("tool-failed", ExitStatus.DEFECT, "a helper program failed unexpectedly")
+    NO_BACKUP = ("no-backup", ExitStatus.NO_BACKUP, "no backup fits the request")
+    LOCKED = ("locked", ExitStatus.LOCKED, "another run of the same source is in progress")
+    KEY_MISSING = ("key-missing", ExitStatus.KEY, "a configured key is not there")
+    KEY_MISMATCH = ("key-mismatch", ExitStatus.KEY, "a key file holds another key")
+    KEY_EXPIRED = ("key-expired", ExitStatus.KEY, "a configured key has expired")
+    KEY_REVOKED = ("key-revoked", ExitStatus.KEY, "a configured key has been revoked")
+    KEY_UNUSABLE = ("key-unusable", ExitStatus.KEY, "a key cannot do what it is for")
+    KEY_UNDECRYPTABLE = ("key-undecryptable", ExitStatus.KEY, "no private key opens the backup")
+    ENCRYPTION_INEFFECTIVE = (
+        "encryption-ineffective",
+        ExitStatus.KEY,
+        "what would be uploaded is not encrypted to exactly the configured keys",
+    )
+    STORE_UNREACHABLE = ("store-unreachable", ExitStatus.STORE, "the store does not answer")
+    STORE_REFUSED = ("store-refused", ExitStatus.PERMISSION, "the store refuses the right")
+    STORE_FAILED = ("store-failed", ExitStatus.STORE, "the store answered with a failure")
+    STORE_FULL = ("store-full", ExitStatus.STORE, "the store has no room left")
+    STORE_MISSING = ("store-missing", ExitStatus.STORE, "the bucket or directory is not there")
+    OBJECT_EXISTS = ("object-exists", ExitStatus.STORE, "an object of that name exists already")
+    OBJECT_MISSING = ("object-missing", ExitStatus.STORE, "an object is not in the store")
+    OBJECT_RETAINED = ("object-retained", ExitStatus.STORE, "a lock keeps the object")
+    CLOCK_SKEW = ("clock-skew", ExitStatus.STORE, "this clock and the store's differ")
+    NOT_WRITE_ONLY = ("not-write-only", ExitStatus.STORE, "the writer can do more than write")
+    SUSPECT = ("suspect", ExitStatus.VERIFICATION, "signature, path or contents do not fit")
+    PENDING = ("pending", ExitStatus.VERIFICATION, "signed by a key that is not pinned")
+    CORRUPT = ("corrupt", ExitStatus.VERIFICATION, "bytes differ from what was signed")
+    LEDGER_BROKEN = ("ledger-broken", ExitStatus.VERIFICATION, "the ledger's chain is broken")
+    PRUNE_REFUSED = ("prune-refused", ExitStatus.TRY_AGAIN, "deleting now would not be safe")
+    SOURCE_MISSING = ("source-missing", ExitStatus.SOURCE, "what to back up is not there")
+    SOURCE_FAILED = ("source-failed", ExitStatus.SOURCE, "the dump failed")
+    SOURCE_INCOMPLETE = ("source-incomplete", ExitStatus.SOURCE, "the dump has no proper end")
+    SOURCE_EMPTY = ("source-empty", ExitStatus.SOURCE, "the dump holds nothing at all")
+    TARGET_EXISTS = ("target-exists", ExitStatus.SOURCE, "restore would overwrite something")
+    TARGET_FAILED = ("target-failed", ExitStatus.SOURCE, "the target refused the data")
+    TARGET_UNSAFE = ("target-unsafe", ExitStatus.PERMISSION, "the target would let a dump act")
+    SANDBOX_UNAVAILABLE = (
+        "sandbox-unavailable",
+        ExitStatus.PERMISSION,
+        "restored data cannot be confined on this machine",
+    )
+    DISK = ("disk", ExitStatus.STORE, "the local disk is full or read-only")
+    PERMISSION = ("permission", ExitStatus.PERMISSION, "the operating system refuses")
+    INTERRUPTED = ("interrupted", ExitStatus.INTERRUPTED, "stopped by a signal")
+
+
+class Art32Error(Exception):
+    """A failure to show to a user.
+
+    Given a code, one sentence, and optionally the next thing to do and the name of a page under
+    `runbooks/`, the CLI prints all of it and exits with the code's status.
+    """
+
+    def __init__(
+        self, code: Code, sentence: str, *, hint: str | None = None, runbook: str | None = None
+    ) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.sentence = sentence
+        self.hint = hint
+        self.runbook = runbook
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        return self.code.exit_status

@@ -1,0 +1,140 @@
+"""The only door to durable writes: what these functions return from is on the disk.
+
+A file appears under its name whole or not at all, and never replaces another unless told: a plain
+`rename` overwrites, so names are given with `link(2)` or `renameat2(RENAME_NOREPLACE)`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from agent.errors import Art32Error, Code
+
+TEMPORARY_PREFIX = ".art32-"
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
+_NO_LINK = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS, errno.EINVAL)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def rename_without_replacing(source: Path, target: Path) -> None:
+    """Rename; raise FileExistsError when the target is there (renameat2(2))."""
+    library = ctypes.CDLL(None, use_errno=True)
+    status = library.renameat2(
+        _AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE
+    )
+    if status != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(target))
+
+
+def create(path: Path, data: bytes | bytearray | memoryview, *, mode: int = 0o600) -> None:
+    """Write a new file, whole and durable, or leave nothing; raise FileExistsError when it exists.
+
+    The bytes are first in a file without a name (O_TMPFILE), so that a kill leaves no litter;
+    where the file system has no such files, a temporary name in the same directory does.
+    """
+    directory = path.parent
+    try:
+        descriptor = os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, mode)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+            raise
+        _create_named(path, data, mode)
+        return
+    try:
+        _write_all(descriptor, data)
+        os.fchmod(descriptor, mode)
+        os.fsync(descriptor)
+        try:
+            os.link(f"/proc/self/fd/{descriptor}", path, follow_symlinks=True)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            if error.errno not in (*_NO_LINK, errno.ENOENT):
+                raise
+            _create_named(path, data, mode)
+            return
+    finally:
+        os.close(descriptor)
+    sync_directory(directory)
+
+
+def _create_named(path: Path, data: bytes | bytearray | memoryview, mode: int) -> None:
+    temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}.tmp"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(temporary, flags, mode)
+    try:
+        try:
+            _write_all(descriptor, data)
+            os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        rename_without_replacing(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+    sync_directory(path.parent)
+
+
+def replace(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Write a file of our own durably under its name, in place of what stood there."""
+    temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}.tmp"
+    create(temporary, data, mode=mode)
+    temporary.replace(path)
+    sync_directory(path.parent)
+
+
+def _write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def make_directory(path: Path, *, mode: int = 0o700) -> None:
+    """Create a directory and its parents, durably; harmless when it is there."""
+    if path.is_dir():
+        return
+    make_directory(path.parent, mode=mode)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=mode)
+    sync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def lock(path: Path, *, what: str) -> Iterator[None]:
+    """Hold an exclusive lock for the block; raise LOCKED at once when another process holds it.
+
+    The lock is the kernel's (flock(2)): it ends with the process, however that dies.
+    """
+    make_directory(path.parent)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Art32Error(
+                Code.LOCKED,
+                f"another run of {what} is in progress",
+                hint="wait for it to end, or look at it with `systemctl status` or `ps`",
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)

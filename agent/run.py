@@ -1,0 +1,179 @@
+"""The only door to other processes.
+
+Arguments are lists, never a shell's line. A child gets a small environment of its own: nothing of
+ours leaks into it, and no secret is ever put there. Its standard error is collected, bounded, and
+shown only through `agent.redact`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+from agent.errors import Art32Error, Code
+
+PIPE_BYTES = 1 << 20
+STDERR_BYTES = 64 << 10
+_PASSED_ON = ("PATH", "HOME", "TZ", "TMPDIR", "XDG_RUNTIME_DIR")
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What a short-lived child left: its exit status and what it printed."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment for a child: a fixed locale, a few variables, and `extra`."""
+    base = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    base.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    return {**base, "LC_ALL": "C.UTF-8", **(extra or {})}
+
+
+def find(program: str, *, package: str) -> str:
+    """Return the path of a program; raise TOOL_MISSING with the package that brings it."""
+    path = shutil.which(program)
+    if path is None:
+        raise Art32Error(
+            Code.TOOL_MISSING,
+            f"`{program}` is not installed",
+            hint=f"apt-get install {package}",
+        )
+    return path
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    stdin: bytes = b"",
+    extra_environment: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+    timeout: float = 120,
+) -> Completed:
+    """Run a short command to its end and return what it left; a non-zero status is no error here.
+
+    Raise TOOL_MISSING when the program is not there, TOOL_FAILED when `timeout` seconds pass.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603
+            list(argv),
+            input=stdin,
+            capture_output=True,
+            env=environment(extra_environment),
+            pass_fds=tuple(pass_fds),
+            timeout=timeout,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise Art32Error(Code.TOOL_MISSING, f"`{argv[0]}` is not installed") from error
+    except subprocess.TimeoutExpired as error:
+        raise Art32Error(
+            Code.TOOL_FAILED, f"`{os.path.basename(argv[0])}` did not finish in {timeout:.0f} s"
+        ) from error
+    return Completed(done.returncode, done.stdout, done.stderr)
+
+
+class Process:
+    """A child that streams: its standard input and output are pipes, its errors are collected.
+
+    As a context manager it never outlives the block: leaving it kills what still runs, with all
+    its own children.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: int | IO[bytes] = subprocess.DEVNULL,
+        stdout: int | IO[bytes] = subprocess.PIPE,
+        extra_environment: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+        cwd: str | None = None,
+    ) -> None:
+        self.name = os.path.basename(argv[0])
+        try:
+            self._child = subprocess.Popen(  # noqa: S603
+                list(argv),
+                stdin=stdin,
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                env=environment(extra_environment),
+                pass_fds=tuple(pass_fds),
+                cwd=cwd,
+                start_new_session=True,
+                bufsize=0,
+            )
+        except FileNotFoundError as error:
+            raise Art32Error(Code.TOOL_MISSING, f"`{argv[0]}` is not installed") from error
+        except PermissionError as error:
+            raise Art32Error(Code.PERMISSION, f"`{argv[0]}` may not be run") from error
+        for pipe in (self._child.stdin, self._child.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):  # an unprivileged user has a quota for pipes
+                    fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        self._stderr = bytearray()
+        self._reader = threading.Thread(target=self._collect, daemon=True)
+        self._reader.start()
+
+    def _collect(self) -> None:
+        assert self._child.stderr is not None
+        while chunk := self._child.stderr.read(8192):
+            self._stderr += chunk
+            if len(self._stderr) > 2 * STDERR_BYTES:
+                del self._stderr[STDERR_BYTES:-STDERR_BYTES]
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        assert self._child.stdin is not None
+        return self._child.stdin
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        assert self._child.stdout is not None
+        return self._child.stdout
+
+    @property
+    def stderr(self) -> bytes:
+        """What the child has printed on standard error so far, its middle cut when it is long."""
+        return bytes(self._stderr)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end and return the exit status; negative is a signal's number."""
+        status = self._child.wait(timeout)
+        self._reader.join(5)
+        return status
+
+    def kill(self) -> None:
+        """End the child and all its children at once; harmless when it has ended."""
+        if self._child.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._child.pid, signal.SIGKILL)
+            self._child.wait()
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        for pipe in (self._child.stdin, self._child.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        self._reader.join(5)
+        assert self._child.stderr is not None
+        self._child.stderr.close()

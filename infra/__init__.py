@@ -1,0 +1,1 @@
+"""Art32's Pulumi program. Nothing is built here yet."""
