@@ -1,0 +1,86 @@
+"""What the local ledger knows of this host's backups: the only memory a write-only host has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from agent.ledger import GENESIS, Record
+
+RUN_STARTED = "backup-run-started"
+RUN_FINISHED = "backup-run-finished"
+SIGNING = "backup-signing"
+COMPLETE = "backup-complete"
+FAILED = "backup-failed"
+ACCEPTED = "backup-accepted"
+DELETED = "backup-deleted"
+PRUNED = "prune-finished"
+VERIFIED = "verify-finished"
+RESTORED = "restore-finished"
+
+
+@dataclass(frozen=True)
+class Known:
+    """A backup that this host made: sizes in bytes, times in UTC text."""
+
+    id: str
+    source: str
+    path: str
+    member: str | None
+    set: str | None
+    finished: str
+    plain_bytes: int
+    stored_bytes: int
+    suspicious: bool
+
+
+@dataclass
+class History:
+    """The ledger, read once."""
+
+    backups: list[Known] = field(default_factory=list)
+    accepted: set[str] = field(default_factory=set)
+    deleted: set[str] = field(default_factory=set)
+    last_result: dict[str, str] = field(default_factory=dict)
+    sequence: int = 0
+    previous: str = GENESIS
+
+    def baseline(self, source: str, member: str | None) -> Known | None:
+        """Return the last good backup to compare a new one's size with."""
+        for known in reversed(self.backups):
+            if (known.source, known.member) == (source, member) and (
+                not known.suspicious or known.id in self.accepted
+            ):
+                return known
+        return None
+
+
+def read(records: Iterable[Record], fingerprint: str | None = None) -> History:
+    """Given ledger records, return the history; sequences count for that signing key alone."""
+    history = History()
+    for record in records:
+        facts = record.facts
+        if record.event == SIGNING and facts.get("signer") == fingerprint:
+            history.sequence = max(history.sequence, int(facts["sequence"]))
+            history.previous = str(facts["manifest"])
+        elif record.event == COMPLETE:
+            history.backups.append(
+                Known(
+                    id=str(facts["id"]),
+                    source=str(facts["source"]),
+                    path=str(facts["path"]),
+                    member=facts.get("member"),
+                    set=facts.get("set"),
+                    finished=record.time,
+                    plain_bytes=int(facts["plain_bytes"]),
+                    stored_bytes=int(facts["stored_bytes"]),
+                    suspicious=bool(facts.get("suspicious")),
+                )
+            )
+        elif record.event == ACCEPTED:
+            history.accepted.add(str(facts["id"]))
+        elif record.event == DELETED:
+            history.deleted.add(str(facts["id"]))
+        elif record.event == RUN_FINISHED:
+            history.last_result[str(facts["source"])] = str(facts["result"])
+    return history

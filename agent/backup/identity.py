@@ -1,0 +1,107 @@
+"""The keys of this machine for one run: who reads, who signs, whose signatures count."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.config.model import Configuration, PinnedKey
+from agent.crypto import keys, recipients
+from agent.crypto.home import Home, isolated_home
+from agent.crypto.keys import PublicKey
+from agent.crypto.recipients import CheckedRecipient
+from agent.crypto.signatures import Keyring
+from agent.errors import Art32Error, Code
+
+
+@dataclass(frozen=True)
+class Writer:
+    """What a host needs to back up: checked recipients and a usable signing key, in a home."""
+
+    home: Home
+    recipients: tuple[CheckedRecipient, ...]
+    signer: PublicKey
+
+    def warnings(self) -> list[str]:
+        """Return a sentence for each key that expires within 90 days."""
+        found = [
+            recipients.expiry_warning(
+                recipient.key, "e", what=f"recipient `{recipient.config.name}`"
+            )
+            for recipient in self.recipients
+        ]
+        found.append(recipients.expiry_warning(self.signer, "s", what="this host's signing key"))
+        return [warning for warning in found if warning]
+
+
+def _private(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if path.stat().st_mode & 0o077:
+            raise Art32Error(
+                Code.PERMISSION,
+                f"the signing key `{path}` can be read by others",
+                hint=f"chmod 600 {path}",
+            )
+
+
+@contextlib.contextmanager
+def writer(config: Configuration) -> Iterator[Writer]:
+    """Hold the keys of a host for the block; raise a key error when any of them is unusable."""
+    if config.encryption is None or config.signing is None:
+        raise Art32Error(
+            Code.CONFIG_INVALID,
+            "the configuration has no `encryption` and `signing`: this machine cannot back up",
+            hint="art32 config sample",
+        )
+    with isolated_home() as home:
+        what = "this host's signing key"
+        checked = recipients.check(home, config.encryption.recipients)
+        _private(config.signing.key_file)
+        signer = keys.read_file(home, config.signing, what=what)
+        keys.require_usable(signer, "s", what=what)
+        keys.import_files(home, [config.signing])
+        yield Writer(home, checked, signer)
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A key whose signatures count for one host, up to a sequence number where it is retired."""
+
+    host: str
+    fingerprint: str
+    retired_after_sequence: int | None = None
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What judging backups needs: the pinned keys, in a home without any private key."""
+
+    home: Home
+    keyring: Keyring
+    pins: tuple[Pin, ...]
+
+
+@contextlib.contextmanager
+def reader(config: Configuration) -> Iterator[Reader]:
+    """Hold the pinned keys for the block: the configured signers, and this host's own key."""
+    pinned: list[tuple[Pin, PinnedKey]] = [
+        (Pin(signer.host, signer.fingerprint, signer.retired_after_sequence), signer)
+        for signer in config.signers
+    ]
+    own = config.signing
+    if own is not None and all(own.fingerprint != pin.fingerprint for pin, _ in pinned):
+        pinned.append((Pin(config.host, own.fingerprint), own))
+    if not pinned:
+        raise Art32Error(
+            Code.CONFIG_INVALID,
+            "no `signers` are configured: no backup can be told from a forgery",
+            hint="add a [[signers]] section with the host's fingerprint and public key file",
+        )
+    with isolated_home() as home:
+        for pin, key in pinned:
+            keys.read_file(home, key, what=f"the signer of `{pin.host}`")
+        keys.import_files(home, [key for _, key in pinned])
+        keyring = Keyring(home)
+        yield Reader(home, keyring, tuple(pin for pin, _ in pinned))

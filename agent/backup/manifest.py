@@ -1,0 +1,147 @@
+"""The manifest: what is signed. It tells nothing about the content.
+
+One key a line, so that `grep -F '"host": "db1"'` answers at 3 a.m.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from agent.backup import layout
+from agent.backup.layout import Place
+
+MANIFEST_LIMIT = 64 << 20
+SHA256 = r"^[0-9a-f]{64}$"
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class ObjectEntry(_Document):
+    """One object of the backup: its name beside the manifest, its bytes, their SHA-256."""
+
+    name: str
+    size: int = Field(ge=0)
+    sha256: str = Field(pattern=SHA256)
+
+
+class SetEntry(_Document):
+    """One of several backups that were made together, from 1."""
+
+    id: str = Field(pattern=r"^[0-9a-f]{16}$")
+    number: int = Field(ge=1)
+    size: int = Field(ge=1)
+
+
+class Manifest(_Document):
+    """Format version 1. `suspicious` names what a person should look at; `accepted` are ids of
+    earlier suspicious backups of this source that a person on the host has accepted."""
+
+    format: Literal["art32/backup/1"] = "art32/backup/1"
+    prefix: str
+    host: str
+    source: str
+    id: str
+    member: str | None = None
+    set: SetEntry | None = None
+    sequence: int = Field(ge=1)
+    previous: str = Field(pattern=SHA256)
+    ledger: str = Field(pattern=SHA256)
+    started: str
+    finished: str
+    signer: str
+    recipients: list[str]
+    suspicious: list[str] = []
+    accepted: list[str] = []
+    objects: list[ObjectEntry]
+
+    @model_validator(mode="after")
+    def _whole(self) -> Manifest:
+        names = [entry.name for entry in self.objects]
+        if len(set(names)) != len(names):
+            raise ValueError("an object is listed twice")
+        for needed in (layout.KEY, layout.DETAILS, layout.SUMS):
+            if needed not in names:
+                raise ValueError(f"`{needed}` is not listed")
+        numbers = []
+        for entry in self.objects:
+            parsed = layout.parse_segment(entry.name)
+            if parsed is None:
+                if entry.name not in (layout.KEY, layout.DETAILS, layout.SUMS):
+                    raise ValueError("an object of an unknown kind is listed")
+            elif parsed[1] != entry.sha256:
+                raise ValueError("a segment's name and hash differ")
+            else:
+                numbers.append(parsed[0])
+        if numbers != list(range(len(numbers))) or not numbers:
+            raise ValueError("the segments are not numbered from 0 without a gap")
+        return self
+
+    def entry(self, name: str) -> ObjectEntry:
+        """Return the entry of an object that every backup has."""
+        return next(entry for entry in self.objects if entry.name == name)
+
+    @property
+    def segments(self) -> list[ObjectEntry]:
+        return [entry for entry in self.objects if layout.parse_segment(entry.name)]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all objects in the store."""
+        return sum(entry.size for entry in self.objects)
+
+    def binds(self, prefix: str, place: Place) -> bool:
+        """Whether this manifest was made for that very place."""
+        return (self.prefix, self.host, self.source, self.started, self.id) == (
+            prefix,
+            place.host,
+            place.source,
+            place.started,
+            place.id,
+        )
+
+    def serialise(self) -> bytes:
+        """Return the bytes that are signed."""
+        document = self.model_dump(mode="json")
+        return (json.dumps(document, indent=2, ensure_ascii=True) + "\n").encode()
+
+
+def parse(data: bytes) -> Manifest:
+    """Return the manifest in these bytes; raise ValueError with a short reason otherwise."""
+    try:
+        return Manifest.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{place or 'manifest'}: {first['msg']}") from None
+
+
+def sums(objects: list[ObjectEntry]) -> bytes:
+    """Return the text that `sha256sum -c` checks."""
+    return "".join(f"{entry.sha256}  {entry.name}\n" for entry in objects).encode()
+
+
+def sha256(data: bytes | bytearray | memoryview) -> str:
+    """Return the SHA-256 of bytes in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+class Details(_Document):
+    """What is in the backup: encrypted under the backup's own key."""
+
+    format: Literal["art32/details/1"] = "art32/details/1"
+    kind: str
+    member: str = ""
+    plain_bytes: int = Field(ge=0)
+    compressed_bytes: int = Field(ge=0)
+    rows: dict[str, int] | None = None
+    facts: dict[str, Any] = {}
+    warnings: list[tuple[str, int]] = []
+
+    def serialise(self) -> bytes:
+        return json.dumps(self.model_dump(mode="json"), ensure_ascii=True).encode()

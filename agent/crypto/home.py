@@ -1,0 +1,110 @@
+"""An isolated GnuPG home: short, private, empty at the start, gone at the end.
+
+The user's own keyring, options, agent and key servers play no part. A home that a killed run left
+behind is swept by the next one, its agent with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent import run
+from agent.errors import Art32Error, Code
+
+_NAME = re.compile(r"^art32-gpg-(\d+)-[0-9a-f]{8}$")
+_SOCKET_LIMIT = 107  # sun_path, unix(7)
+_LONGEST_SOCKET = len("/S.gpg-agent.browser")
+
+
+@dataclass(frozen=True)
+class Home:
+    """A GnuPG home directory and the program that uses it."""
+
+    path: Path
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the argv of a `gpg` that asks nobody, looks nothing up and reads no options."""
+        return [
+            run.find("gpg", package="gnupg"),
+            "--homedir",
+            str(self.path),
+            "--no-options",
+            "--batch",
+            "--no-tty",
+            "--quiet",
+            "--no-auto-key-locate",
+            "--disable-dirmngr",
+            "--trust-model",
+            "always",
+            *arguments,
+        ]
+
+
+def _parents() -> Iterator[Path]:
+    """Yield where a home may stand: memory-backed directories of this user first."""
+    for variable in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"):
+        if value := os.environ.get(variable):
+            yield Path(value.split(":")[0])
+    yield Path("/run")
+    yield Path(tempfile.gettempdir())
+    yield Path("/tmp")  # noqa: S108
+
+
+def _parent() -> Path:
+    room = _SOCKET_LIMIT - _LONGEST_SOCKET - len("/art32-gpg-4194304-12345678")
+    for directory in _parents():
+        if len(str(directory)) <= room and os.access(directory, os.W_OK | os.X_OK):
+            return directory
+    raise Art32Error(
+        Code.PERMISSION,
+        "no short, writable directory for a temporary GnuPG home",
+        hint="set `XDG_RUNTIME_DIR` or `RuntimeDirectory=` to a directory of this user",
+    )
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(Art32Error):
+        run.run(["gpgconf", "--homedir", str(path), "--kill", "all"], timeout=10)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _sweep(parent: Path) -> None:
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(parent):
+            match = _NAME.match(entry.name)
+            if match is None or _alive(int(match[1])):
+                continue
+            with contextlib.suppress(OSError):
+                if entry.is_dir(follow_symlinks=False) and entry.stat().st_uid == os.geteuid():
+                    _remove(Path(entry.path))
+
+
+@contextlib.contextmanager
+def isolated_home() -> Iterator[Home]:
+    """Hold an empty GnuPG home for the block; its agent and its files end with it."""
+    parent = _parent()
+    _sweep(parent)
+    path = parent / f"art32-gpg-{os.getpid()}-{secrets.token_hex(4)}"
+    path.mkdir(mode=0o700)
+    try:
+        yield Home(path)
+    finally:
+        _remove(path)
