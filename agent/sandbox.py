@@ -30,10 +30,12 @@ from agent.errors import Art32Error, Code
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-# The new root is mounted over one of these, whichever hides nothing that is needed.
-_ROOTS = ("/mnt", "/media", "/srv", "/opt", "/home", "/boot")
+# The new root is mounted over a directory that is on every Linux and that nothing here needs. It
+# lies in /proc because that is a mount also where / is none (in a chroot), so that it can be made
+# private first: otherwise what is mounted here could appear outside.
+_ROOT = "/proc/tty"
 _HINT = (
-    "run as root, or let ordinary users make user namespaces "
+    "run as root (in a chroot there is no other way), or let ordinary users make user namespaces "
     "(`sysctl user.max_user_namespaces`, `kernel.unprivileged_userns_clone`, AppArmor)"
 )
 
@@ -53,10 +55,11 @@ bind() {
         mkdir -p "$(dirname "$root$1")"
         [ -e "$root$1" ] || : >"$root$1"
     fi
-    mount --bind "$1" "$root$1"
+    mount --bind --make-private "$1" "$root$1"
     mount -o "remount,bind,nosuid,$2" "$root$1"
 }
 
+mount --make-rprivate /proc
 mount -t tmpfs -o mode=0755,size=1m,nosuid tmpfs "$root"
 mkdir "$root/etc" "$root/dev" "$root/proc"
 bind /usr ro,nodev
@@ -152,9 +155,10 @@ def _argv(
         "KILL",
         "unshare",
         *(() if root else ("--user", "--map-root-user")),
-        *("--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--"),
+        *("--mount", "--propagation", "unchanged", "--net", "--pid", "--ipc", "--uts"),
+        *("--fork", "--kill-child", "--"),
         *("sh", "-c", _SCRIPT, "sandbox"),
-        _new_root([path for path, _ in seen]),
+        _ROOT,
         str(identity.uid),
         str(identity.gid),
         "/" if writable is None else str(writable.absolute()),
@@ -163,19 +167,6 @@ def _argv(
         "--",
         *argv,
     ]
-
-
-def _new_root(needed: list[Path]) -> str:
-    resolved = [path.resolve() for path in needed]
-    for candidate in map(Path, _ROOTS):
-        hides = any(path.is_relative_to(candidate) for path in (*needed, *resolved))
-        if candidate.is_dir() and not candidate.is_symlink() and not hides:
-            return str(candidate)
-    raise Art32Error(
-        Code.SANDBOX_UNAVAILABLE,
-        "no directory is free to mount the sandbox's root over",
-        hint="make an empty directory `/mnt`",
-    )
 
 
 def _identity(user: str) -> _Identity:
