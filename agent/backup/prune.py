@@ -1,0 +1,102 @@
+"""Deleting backups: planned first, then done, every version of every object, and recorded.
+
+The signature goes first: from then on the backup is absent and nobody restores half of it. The key
+goes second: from then on it cannot be read. A lock turns a deletion into a state, not an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from agent import clock
+from agent.backup import history, layout, retention
+from agent.backup.catalog import Backup, Unit, accepted_ids, units
+from agent.backup.history import History
+from agent.backup.retention import Plan
+from agent.config.model import Retention
+from agent.errors import Art32Error, Code
+from agent.ledger import Ledger
+from agent.store import Deletion, Store
+
+_FIRST = (layout.SIGNATURE, layout.KEY)
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """What became of a backup that was to be deleted: objects gone, objects that a lock keeps."""
+
+    id: str
+    source: str
+    deleted: int
+    retained: int
+    retained_until: datetime | None
+
+    @property
+    def shredded(self) -> bool:
+        """Whether no version of anything is left."""
+        return self.retained == 0
+
+
+def plan(backups: Iterable[Backup], policy: Retention, store: Store, local: History) -> list[Plan]:
+    """Return a plan for each host and source in the store."""
+    found = list(backups)
+    accepted = accepted_ids(found, local.accepted)
+    groups: dict[tuple[str, str], list[Unit]] = {}
+    for unit in units(found):
+        groups.setdefault((unit.host, unit.source), []).append(unit)
+    store_now, host_now = store.now(), clock.now()
+    return [
+        retention.plan(
+            group,
+            policy,
+            store_now=store_now,
+            host_now=host_now,
+            accepted=accepted,
+            last_result=local.last_result.get(source),
+        )
+        for (_, source), group in sorted(groups.items())
+    ]
+
+
+def delete(store: Store, ledger: Ledger, backup: Backup, *, reason: str) -> Deleted:
+    """Delete one backup, record it, and return what is left of it.
+
+    When a lock keeps its signature nothing else is touched: a backup is not taken apart.
+    """
+    ledger.append(
+        "backup-deletion-started", id=backup.id, source=backup.place.source, reason=reason
+    )
+    names = {item.name for item in backup.objects}
+    first = [backup.place.name(name) for name in _FIRST if backup.place.name(name) in names]
+    gone = kept = 0
+    for name in [*first, *sorted(names - set(first))]:
+        if store.delete(name) is Deletion.RETAINED:
+            kept += 1
+            if name in first:
+                kept = len(names) - gone
+                break
+        else:
+            gone += 1
+    result = Deleted(backup.id, backup.place.source, gone, kept, backup.retained_until)
+    ledger.append(
+        history.DELETED if kept == 0 else "backup-retained",
+        id=backup.id,
+        source=backup.place.source,
+        reason=reason,
+        objects_deleted=gone,
+        objects_retained=kept,
+    )
+    return result
+
+
+def require_deletable(backup: Backup, good: Iterable[Unit], policy: Retention) -> None:
+    """Raise PRUNE_REFUSED when deleting this backup would go below the floor of good ones."""
+    same = [unit for unit in good if (unit.host, unit.source) == backup.place_key]
+    if any(backup in unit.backups for unit in same) and len(same) <= policy.minimum_backups:
+        raise Art32Error(
+            Code.PRUNE_REFUSED,
+            f"`{backup.id}` is one of the last {len(same)} good backups of `{backup.place.source}`",
+            hint="lower `retention.minimum_backups`, or pass --below-floor and mean it",
+        )

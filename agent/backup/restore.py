@@ -1,0 +1,219 @@
+"""Bringing a backup back: judge, open, fetch, hand over.
+
+The private key opens `key.pgp` once, through the user's own gpg (a smart card works). From there on
+only the passphrase of this one backup is used, in an empty GnuPG home.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from agent import clock, redact, run
+from agent.backup import catalog, fetch, history, layout
+from agent.backup.catalog import Backup, State
+from agent.backup.manifest import Details, Manifest
+from agent.backup.sources import RestoreRequest, plugin
+from agent.config.model import Configuration
+from agent.crypto.home import Home, isolated_home
+from agent.errors import Art32Error, Code
+from agent.ledger import Ledger
+from agent.store import Store
+
+STANDARD_OUTPUT = "-"
+_PASSPHRASE_LENGTH = 44
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A complete backup whose key has been decrypted."""
+
+    backup: Backup
+    manifest: Manifest
+    passphrase: str
+    details: Details
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was restored, in one sentence, with bytes of plaintext and seconds of wall time."""
+
+    id: str
+    sentence: str
+    plain_bytes: int
+    seconds: float
+
+
+def choose(
+    backups: list[Backup],
+    *,
+    source: str,
+    host: str,
+    wanted: str | None = None,
+    at: datetime | None = None,
+) -> list[Backup]:
+    """Return the backups to restore, the parts of a set together.
+
+    By id; or the newest good one; or the newest good one stored at or before `at`. Raise
+    NO_BACKUP when there is none, SUSPECT or PENDING when the id is of such a one.
+    """
+    mine = [backup for backup in backups if backup.place_key == (host, source)]
+    if wanted is not None:
+        backup = catalog.find(mine, wanted)
+        catalog.require_complete(backup)
+        return [backup]
+    whole = [unit for unit in catalog.units(mine) if unit.whole]
+    if at is not None:
+        whole = [unit for unit in whole if unit.stored_at <= at]
+    if not whole:
+        found = [f"{sum(b.state is state for b in mine)} {state.value}" for state in State]
+        until = f" at or before {clock.iso(at)}" if at else ""
+        raise Art32Error(
+            Code.NO_BACKUP,
+            f"no complete backup of source `{source}` of host `{host}`{until}: {', '.join(found)}",
+            hint="art32 backup list",
+        )
+    return list(whole[-1].backups)
+
+
+def private_home(config: Configuration) -> Path:
+    """Return the GnuPG home that holds the private key: configured, or the user's own."""
+    if config.restore.gnupg_home is not None:
+        return config.restore.gnupg_home
+    return Path(os.environ.get("GNUPGHOME") or Path.home() / ".gnupg")
+
+
+def open_key(config: Configuration, store: Store, backup: Backup, found: Manifest) -> str:
+    """Return the backup's passphrase; raise KEY_UNDECRYPTABLE when no private key opens it.
+
+    This is the one private-key operation of a restore; gpg's agent asks for a passphrase or a card.
+    """
+    sealed = fetch.fetch(store, backup, found.entry(layout.KEY))
+    home = private_home(config)
+    if not home.is_dir():
+        raise Art32Error(
+            Code.KEY_MISSING,
+            f"there is no GnuPG home `{home}`",
+            hint="set `restore.gnupg_home`, or import the private key as this user",
+        )
+    command = [run.find("gpg", package="gnupg"), "--homedir", str(home), "--no-options", "--quiet"]
+    extra = {"GPG_TTY": os.environ["GPG_TTY"]} if "GPG_TTY" in os.environ else None
+    if extra is None:
+        command.append("--no-tty")
+    done = run.run(
+        [*command, "--status-fd", "2", "--decrypt"],
+        stdin=sealed,
+        extra_environment=extra,
+        timeout=600,
+    )
+    passphrase = done.stdout.decode("ascii", "replace").strip()
+    whole = b"[GNUPG:] DECRYPTION_OKAY" in done.stderr
+    if done.returncode != 0 or not whole or len(passphrase) != _PASSPHRASE_LENGTH:
+        said = [
+            line
+            for line in done.stderr.decode("utf-8", "replace").splitlines()
+            if not line.startswith("[GNUPG:]")
+        ]
+        reason = redact.line(said[-1]) if said else "gpg does not say why"
+        raise Art32Error(
+            Code.KEY_UNDECRYPTABLE,
+            f"no private key in `{home}` opens backup `{backup.id}`: {reason}",
+            hint=f"it is encrypted to {', '.join(found.recipients)}; "
+            "import one of these private keys, or insert its card",
+        )
+    return passphrase
+
+
+@contextlib.contextmanager
+def opened(config: Configuration, store: Store, backup: Backup) -> Iterator[tuple[Opened, Home]]:
+    """Hold an opened backup and an empty GnuPG home for its segments."""
+    found = catalog.require_complete(backup)
+    passphrase = open_key(config, store, backup, found)
+    with isolated_home() as home:
+        yield (
+            Opened(
+                backup, found, passphrase, fetch.details(store, backup, found, home, passphrase)
+            ),
+            home,
+        )
+
+
+def restore(
+    config: Configuration,
+    store: Store,
+    backup: Backup,
+    ledger: Ledger,
+    request: Callable[[Details], RestoreRequest],
+    *,
+    output: BinaryIO | None = None,
+    progress: fetch.Fetched = lambda _: None,
+) -> Restored:
+    """Restore one backup to the target that `request` makes of its details.
+
+    With `output` the plaintext goes there, unconfined and uninterpreted. The attempt and its
+    outcome are recorded. Whatever the stream raises leaves nothing at the target.
+    """
+    begun = clock.monotonic()
+    attempt = secrets.token_hex(8)
+    ledger.append("restore-started", run=attempt, id=backup.id, source=backup.place.source)
+    outcome = Code.DEFECT.label
+    try:
+        with opened(config, store, backup) as (ready, home):
+            stream = _Counted(
+                fetch.plaintext(
+                    store, backup, ready.manifest, home, ready.passphrase, fetched=progress
+                ),
+                ready.details.plain_bytes,
+            )
+            if output is not None:
+                for chunk in stream:
+                    output.write(chunk)
+                output.flush()
+                sentence = "written to standard output"
+            else:
+                wanted = request(ready.details)
+                adapter = plugin(ready.details.kind)
+                adapter.check_target(wanted)
+                sentence = adapter.restore(stream, wanted)
+        outcome = "ok"
+    except Art32Error as error:
+        outcome = error.code.label
+        raise
+    finally:
+        ledger.append(
+            history.RESTORED,
+            run=attempt,
+            id=backup.id,
+            source=backup.place.source,
+            result=outcome,
+        )
+    return Restored(backup.id, sentence, stream.count, clock.monotonic() - begun)
+
+
+class _Counted:
+    """An iterator over plaintext that ends well only after the signed number of bytes."""
+
+    def __init__(self, chunks: Iterator[bytes], expected: int) -> None:
+        self._chunks = chunks
+        self._expected = expected
+        self.count = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        chunk = next(self._chunks, None)
+        if chunk is None:
+            if self.count != self._expected:
+                raise Art32Error(
+                    Code.CORRUPT, "the stream has another length than its signed details say"
+                )
+            raise StopIteration
+        self.count += len(chunk)
+        return chunk

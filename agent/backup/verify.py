@@ -1,0 +1,98 @@
+"""Verification in three tiers, each of which shows more and costs more.
+
+*listing*: signature, pin, place, names and sizes. *hashes*: the store's own SHA-256 of every
+object, or the bytes themselves where it keeps none. *decrypt*: everything, down to the plaintext's
+checksum; needs a private key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum
+
+from agent.backup import catalog, fetch
+from agent.backup.catalog import Backup, State
+from agent.backup.manifest import ObjectEntry
+from agent.backup.restore import opened
+from agent.config.model import Configuration
+from agent.errors import Art32Error, Code
+from agent.store import Store
+
+_READERS = 4
+
+
+class Tier(Enum):
+    """How deep to look."""
+
+    LISTING = "listing"
+    HASHES = "hashes"
+    DECRYPT = "decrypt"
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A backup, how deep it was looked at, and what is wrong with it (empty: nothing)."""
+
+    backup: Backup
+    tier: Tier
+    problem: str
+
+    @property
+    def good(self) -> bool:
+        return not self.problem
+
+
+def verify(
+    config: Configuration,
+    store: Store,
+    backup: Backup,
+    tier: Tier,
+    *,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Verified:
+    """Look at one backup; a defect is in the result, an unreachable store or key is raised."""
+    if backup.state is not State.COMPLETE:
+        return Verified(backup, tier, f"{backup.state.value}: {backup.reason}")
+    try:
+        if tier is Tier.HASHES:
+            _hashes(store, backup, progress)
+        elif tier is Tier.DECRYPT:
+            _decrypt(config, store, backup, progress)
+    except Art32Error as error:
+        if error.code not in (Code.CORRUPT, Code.OBJECT_MISSING):
+            raise
+        return Verified(backup, tier, error.sentence)
+    return Verified(backup, tier, "")
+
+
+def _hashes(store: Store, backup: Backup, progress: Callable[[int], None]) -> None:
+    def one(entry: ObjectEntry) -> int:
+        kept = store.checksum(backup.place.name(entry.name))
+        if kept is None:
+            fetch.fetch(store, backup, entry)
+        elif kept != entry.sha256:
+            raise Art32Error(Code.CORRUPT, f"`{entry.name[:12]}...` is not what was signed")
+        return entry.size
+
+    entries = catalog.require_complete(backup).objects
+    with ThreadPoolExecutor(_READERS) as pool:
+        for size in pool.map(one, entries):
+            progress(size)
+
+
+def _decrypt(
+    config: Configuration, store: Store, backup: Backup, progress: Callable[[int], None]
+) -> None:
+    with opened(config, store, backup) as (ready, home):
+        count = sum(
+            len(chunk)
+            for chunk in fetch.plaintext(
+                store, backup, ready.manifest, home, ready.passphrase, fetched=progress
+            )
+        )
+        if count != ready.details.plain_bytes:
+            raise Art32Error(
+                Code.CORRUPT, "the stream has another length than its signed details say"
+            )

@@ -1,0 +1,170 @@
+"""The command line: one file a verb, found when it is called, so that `--help` starts at once.
+
+This module is the single place where errors become exit statuses and signals become errors.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, cast
+
+import click
+
+from agent import __version__, output
+from agent.errors import Art32Error, Code, ExitStatus
+
+if TYPE_CHECKING:
+    from agent.config.model import Configuration
+
+DEFAULT_CONFIG = "/etc/art32/agent.toml"
+VERBS = {
+    "backup": "make, list, verify, prune and delete backups",
+    "config": "check, show and document the configuration",
+    "doctor": "find out whether this machine could back up and restore, before it must",
+    "restore": "bring a backup back",
+}
+
+
+@dataclass(frozen=True)
+class Context:
+    """The global options."""
+
+    config_path: Path
+    form: output.Form
+
+    def load(self) -> Configuration:
+        """Return the configuration; raise CONFIG_MISSING or CONFIG_INVALID."""
+        from agent.config.load import load
+
+        return load(self.config_path)
+
+    def finish(self, answer: output.Answer) -> NoReturn:
+        """Print the answer and end with its status."""
+        output.show(answer, self.form)
+        sys.stdout.flush()
+        raise SystemExit(output.exit_code(answer.status, self.form))
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called or asked for help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"agent.cli.{cmd_name}")
+        return cast(click.Command, module.command)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl(sorted(VERBS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="art32", message="%(prog)s %(version)s")
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help=f"Configuration; by default $ART32_CONFIG, else {DEFAULT_CONFIG}.",
+)
+@click.option(
+    "--output",
+    "form",
+    type=click.Choice(output.FORMS),
+    default="human",
+    show_default=True,
+    help="Form of the answer.",
+)
+@click.pass_context
+def root(ctx: click.Context, config_path: Path | None, form: output.Form) -> None:
+    """Encrypted backups that restore with stock tools.
+
+    Exit status: 0 done, 20 done with warnings, anything else failed.
+    """
+    chosen = config_path or Path(os.environ.get("ART32_CONFIG") or DEFAULT_CONFIG)
+    ctx.obj = Context(chosen, form)
+
+
+def _form(arguments: list[str]) -> output.Form:
+    """Return the form asked for, even when the command line cannot be parsed."""
+    for index, argument in enumerate(arguments):
+        value = argument.partition("=")[2] if argument.startswith("--output=") else None
+        if argument == "--output" and index + 1 < len(arguments):
+            value = arguments[index + 1]
+        if value in output.FORMS:
+            return cast(output.Form, value)
+    return "human"
+
+
+def _interrupt(number: int, _frame: object) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)
+    raise Art32Error(
+        Code.INTERRUPTED,
+        f"stopped by {signal.Signals(number).name}: nothing was completed",
+        hint="run it again; what was begun counts as absent",
+    )
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run a command line and exit with its status."""
+    given = sys.argv[1:] if arguments is None else arguments
+    form = _form(given)
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        root.main(args=given, prog_name="art32", standalone_mode=False)
+    except Art32Error as error:
+        output.fail(error, form)
+        sys.exit(output.exit_code(error.exit_status, form))
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        usage = error.format_message()
+        usage = usage[:1].lower() + usage[1:].rstrip(".")
+        sentence = usage.replace("'", "`")
+        output.fail(Art32Error(Code.USAGE, sentence, hint=_help_hint(error)), form)
+        sys.exit(output.exit_code(ExitStatus.USAGE, form))
+    except click.Abort:
+        sys.exit(int(ExitStatus.INTERRUPTED))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(int(ExitStatus.WARNINGS))
+    except Exception as error:  # noqa: BLE001 - the one place where a defect becomes a status
+        _defect(error, form)
+    sys.exit(int(ExitStatus.OK))
+
+
+def _help_hint(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path} --help" if context else "art32 --help"
+
+
+def _defect(error: Exception, form: output.Form) -> NoReturn:
+    """Report an unforeseen error by its type and place alone: its text may hold anything."""
+    frames = []
+    trace = error.__traceback__
+    while trace is not None:
+        name = trace.tb_frame.f_globals.get("__name__", "?")
+        if str(name).startswith("agent"):
+            frames.append(f"{name}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    place = frames[-1] if frames else "?"
+    number = f" (errno {error.errno})" if isinstance(error, OSError) and error.errno else ""
+    output.fail(
+        Art32Error(
+            Code.DEFECT,
+            f"a defect in art32: `{type(error).__name__}`{number} at `{place}`",
+            hint="please report this line; nothing that was stored before is affected",
+        ),
+        form,
+    )
+    sys.exit(output.exit_code(ExitStatus.DEFECT, form))

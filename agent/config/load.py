@@ -1,0 +1,84 @@
+"""Reads the configuration file: every mistake at once, each with its path and a hint."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from agent.config.model import Configuration
+from agent.errors import Art32Error, Code
+
+_KINDS = frozenset(
+    ("directory", "s3", "postgresql", "mysql", "sqlite", "command")
+)  # pydantic puts a union's tag into the path of an error; the file has no such level
+
+
+def load(path: Path) -> Configuration:
+    """Return the configuration in a TOML file.
+
+    Raise CONFIG_MISSING when it cannot be read, CONFIG_INVALID with all its mistakes otherwise.
+    No value of the file is quoted in a message: a misplaced secret stays where it is.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise Art32Error(
+            Code.CONFIG_MISSING,
+            f"the configuration `{path}` cannot be read: {error.strerror}",
+            hint="art32 config sample > agent.toml, then name it with --config",
+        ) from error
+    try:
+        document = tomllib.loads(data.decode())
+    except UnicodeDecodeError as error:
+        raise Art32Error(Code.CONFIG_INVALID, f"`{path}` is not UTF-8 text") from error
+    except tomllib.TOMLDecodeError as error:
+        raise Art32Error(
+            Code.CONFIG_INVALID, f"`{path}` is not TOML: {error}", hint="see https://toml.io"
+        ) from error
+    return parse(document, origin=str(path))
+
+
+def parse(document: dict[str, Any], *, origin: str) -> Configuration:
+    """Return the configuration in a parsed document; raise CONFIG_INVALID with all mistakes."""
+    try:
+        return Configuration.model_validate(document)
+    except ValidationError as error:
+        found = [
+            f"{_path(item['loc'])}: {_reason(item['type'], item['msg'])}"
+            for item in error.errors(include_input=False, include_url=False)
+        ]
+        count = "one mistake" if len(found) == 1 else f"{len(found)} mistakes"
+        raise Art32Error(
+            Code.CONFIG_INVALID,
+            f"`{origin}` has {count}\n" + "\n".join(f"  {line}" for line in found),
+            hint="art32 config sample shows every key with its meaning",
+        ) from None
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    text = ""
+    for part in location:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif part not in _KINDS:
+            text += f".{part}" if text else part
+    return f"`{text}`" if text else "the file"
+
+
+def _reason(kind: str, message: str) -> str:
+    match kind:
+        case "missing":
+            return "is missing"
+        case "extra_forbidden":
+            return "is not a known key"
+        case "union_tag_not_found":
+            return "has no `kind`"
+        case "union_tag_invalid":
+            return (
+                "is of a `kind` that is not known; known are " + message.split(":", 1)[-1].strip()
+            )
+    text = message.removeprefix("Value error, ")
+    return text[:1].lower() + text[1:]
