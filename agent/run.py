@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -88,7 +88,8 @@ class Process:
     """A child that streams: its standard input and output are pipes, its errors are collected.
 
     As a context manager it never outlives the block: leaving it kills what still runs, with all
-    its own children.
+    its own children. `on_stderr` is called, in a thread of its own, with each piece of standard
+    error: for programs whose messages must be counted even when there are very many.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class Process:
         extra_environment: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
         cwd: str | None = None,
+        on_stderr: Callable[[bytes], object] | None = None,
     ) -> None:
         self.name = os.path.basename(argv[0])
         try:
@@ -123,6 +125,7 @@ class Process:
                 with contextlib.suppress(OSError):  # an unprivileged user has a quota for pipes
                     fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._stderr = bytearray()
+        self._on_stderr = on_stderr
         self._reader = threading.Thread(target=self._collect, daemon=True)
         self._reader.start()
 
@@ -130,6 +133,8 @@ class Process:
         assert self._child.stderr is not None
         while chunk := self._child.stderr.read(8192):
             self._stderr += chunk
+            if self._on_stderr is not None:
+                self._on_stderr(chunk)
             if len(self._stderr) > 2 * STDERR_BYTES:
                 del self._stderr[STDERR_BYTES:-STDERR_BYTES]
 
@@ -159,8 +164,8 @@ class Process:
         return status
 
     def kill(self) -> None:
-        """End the child and all its children at once; harmless when it has ended."""
-        if self._child.poll() is None:
+        """End the child and all its children at once; harmless when it was waited for."""
+        if self._child.returncode is None:  # not reaped: the group's number is still ours
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._child.pid, signal.SIGKILL)
             self._child.wait()
