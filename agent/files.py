@@ -20,7 +20,15 @@ from agent.errors import Art32Error, Code
 TEMPORARY_PREFIX = ".art32-"
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
-_NO_LINK = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS, errno.EINVAL)
+_NO_LINK = (
+    errno.EPERM,
+    errno.EOPNOTSUPP,
+    errno.EMLINK,
+    errno.ENOSYS,
+    errno.EINVAL,
+    errno.EXDEV,
+    errno.ENOENT,
+)
 
 
 def sync_directory(directory: Path) -> None:
@@ -62,17 +70,27 @@ def create(path: Path, data: bytes | bytearray | memoryview, *, mode: int = 0o60
         os.fchmod(descriptor, mode)
         os.fsync(descriptor)
         try:
-            os.link(f"/proc/self/fd/{descriptor}", path, follow_symlinks=True)
+            _link(descriptor, path)
         except FileExistsError:
             raise
         except OSError as error:
-            if error.errno not in (*_NO_LINK, errno.ENOENT):
+            if error.errno not in _NO_LINK:
                 raise
             _create_named(path, data, mode)
             return
     finally:
         os.close(descriptor)
     sync_directory(directory)
+
+
+def _link(descriptor: int, path: Path) -> None:
+    """Give a file without a name its name (open(2), O_TMPFILE); without /proc, EXDEV or ENOENT."""
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # With a directory descriptor Python calls linkat(2), which can follow the link in /proc.
+        os.link(f"/proc/self/fd/{descriptor}", path.name, dst_dir_fd=directory)
+    finally:
+        os.close(directory)
 
 
 def _create_named(path: Path, data: bytes | bytearray | memoryview, mode: int) -> None:

@@ -24,6 +24,7 @@ from agent.backup.sources import DumpReport, Plugin, plugin
 from agent.config.model import Configuration
 from agent.config.sources import Source
 from agent.crypto import recipients, symmetric
+from agent.crypto.signatures import sign
 from agent.errors import Art32Error, Code
 from agent.ledger import Ledger
 from agent.store import Store, open_store
@@ -55,7 +56,7 @@ class RunResult:
     error: Art32Error | None = None
 
 
-Progress = Callable[[str, Totals, int | None], None]
+Progress = Callable[[int, int | None], None]
 
 
 def ledger_of(config: Configuration) -> Ledger:
@@ -154,6 +155,18 @@ def back_up(
     return result
 
 
+def probe(source: Source) -> tuple[str, ...]:
+    """Return the members of a source that could be backed up now; raise what a run would raise."""
+    adapter = plugin(_kind(source))
+    adapter.probe(source)
+    return adapter.members(source)
+
+
+def address(config: Configuration) -> str:
+    """Return how to name the configured store in a message."""
+    return open_store(config.store).address
+
+
 def _kind(source: Source) -> str:
     return str(source.model_dump(include={"kind"})["kind"])
 
@@ -196,7 +209,7 @@ def _back_up_member(
         store,
         place,
         segment_bytes=task.segment_bytes,
-        progress=lambda totals: progress(source.name, totals, expected),
+        progress=lambda totals: progress(totals.plain, expected),
     )
     try:
         with task.adapter.dump(source, task.member) as dump:
@@ -251,8 +264,6 @@ def _commit(
     report: DumpReport,
     begun: float,
 ) -> tuple[Made, str]:
-    from agent.crypto.signatures import sign
-
     data = manifest.serialise()
     digest = sha256(data)
     signature = sign(writer.home, writer.signer.fingerprint, data)

@@ -6,7 +6,7 @@ goes second: from then on it cannot be read. A lock turns a deletion into a stat
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -91,12 +91,21 @@ def delete(store: Store, ledger: Ledger, backup: Backup, *, reason: str) -> Dele
     return result
 
 
-def require_deletable(backup: Backup, good: Iterable[Unit], policy: Retention) -> None:
-    """Raise PRUNE_REFUSED when deleting this backup would go below the floor of good ones."""
-    same = [unit for unit in good if (unit.host, unit.source) == backup.place_key]
-    if any(backup in unit.backups for unit in same) and len(same) <= policy.minimum_backups:
-        raise Art32Error(
-            Code.PRUNE_REFUSED,
-            f"`{backup.id}` is one of the last {len(same)} good backups of `{backup.place.source}`",
-            hint="lower `retention.minimum_backups`, or pass --below-floor and mean it",
-        )
+def require_floor(
+    backups: Iterable[Backup],
+    chosen: Sequence[Backup],
+    policy: Retention,
+    accepted: frozenset[str],
+) -> None:
+    """Raise PRUNE_REFUSED when deleting the chosen ones would leave too few good backups."""
+    doomed = {backup.id for backup in chosen}
+    good = [unit for unit in units(backups) if unit.good(accepted)]
+    for key in {backup.place_key for backup in chosen}:
+        mine = [unit for unit in good if (unit.host, unit.source) == key]
+        left = [unit for unit in mine if not doomed & {backup.id for backup in unit.backups}]
+        if len(left) < len(mine) and len(left) < policy.minimum_backups:
+            raise Art32Error(
+                Code.PRUNE_REFUSED,
+                f"only {len(left)} good backups of `{key[1]}` would be left",
+                hint="lower `retention.minimum_backups`, or pass --below-floor and mean it",
+            )

@@ -101,7 +101,7 @@ def _form(arguments: list[str]) -> output.Form:
         if argument == "--output" and index + 1 < len(arguments):
             value = arguments[index + 1]
         if value in output.FORMS:
-            return cast(output.Form, value)
+            return value
     return "human"
 
 

@@ -49,6 +49,7 @@ def parse(document: dict[str, Any], *, origin: str) -> Configuration:
         found = [
             f"{_path(item['loc'])}: {_reason(item['type'], item['msg'])}"
             for item in error.errors(include_input=False, include_url=False)
+            if "after validation" not in item["msg"]  # said already, by what is wrong inside
         ]
         count = "one mistake" if len(found) == 1 else f"{len(found)} mistakes"
         raise Art32Error(

@@ -1,0 +1,139 @@
+"""The preflight: everything that would stop a backup or a restore, looked at beforehand."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from agent import clock, output
+from agent.backup import identity, make
+from agent.config.model import Configuration, DirectoryStore
+from agent.config.sources import Source
+from agent.errors import Art32Error, Code, ExitStatus
+from agent.store import Store, open_store
+from agent.store.proof import prove_write_only
+
+_ROOM = 64 << 20
+_SKEW = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: `good` is None for a warning."""
+
+    subject: str
+    good: bool | None
+    detail: str
+    hint: str | None = None
+    status: ExitStatus = ExitStatus.OK
+
+
+def _from_error(subject: str, error: Art32Error) -> Finding:
+    return Finding(subject, False, error.sentence, error.hint, error.exit_status)
+
+
+def _attempt(subject: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from look()
+    except Art32Error as error:
+        yield _from_error(subject, error)
+
+
+def examine(config: Configuration, *, probe: bool) -> list[Finding]:
+    """Return what was found; with `probe` an object is written to the store to prove its rights."""
+    store = open_store(config.store)
+    found = [
+        *_attempt("keys", lambda: _keys(config)),
+        *_attempt("ledger", lambda: _ledger(config)),
+        *_attempt("disk", lambda: _disk(config)),
+    ]
+    for source in config.sources:
+        found += _attempt(f"source {source.name}", lambda source=source: _source(source))  # type: ignore[misc]
+    found += _attempt("store", lambda: _store(store))
+    if probe:
+        found += _attempt("store rights", lambda: _rights(config, store))
+    return found
+
+
+def _keys(config: Configuration) -> Iterator[Finding]:
+    if config.encryption is None:
+        yield Finding("keys", None, "this machine has no recipients: it cannot back up")
+        return
+    with identity.writer(config) as writer:
+        for recipient in writer.recipients:
+            yield Finding(f"recipient {recipient.config.name}", True, recipient.key.fingerprint)
+        yield Finding("signing key", True, writer.signer.fingerprint)
+        for warning in writer.warnings():
+            yield Finding("keys", None, warning, "its owner extends it, and you replace the file")
+    if config.encryption.single_recipient_because is not None:
+        yield Finding("recipients", None, "one recipient: a lost key loses every backup")
+
+
+def _ledger(config: Configuration) -> Iterator[Finding]:
+    count = sum(1 for _ in make.ledger_of(config).records())
+    yield Finding("ledger", True, f"{count} records, chain whole")
+
+
+def _disk(config: Configuration) -> Iterator[Finding]:
+    directory = config.state_directory
+    while not directory.exists():
+        directory = directory.parent
+    free = shutil.disk_usage(directory).free
+    yield Finding(
+        "state directory",
+        free > _ROOM,
+        f"{output.size(free)} free at {config.state_directory}",
+        "the ledger needs room",
+        ExitStatus.STORE,
+    )
+
+
+def _source(source: Source) -> Iterator[Finding]:
+    members = make.probe(source)
+    parts = f"{len(members)} parts" if len(members) > 1 else "reachable"
+    yield Finding(f"source {source.name}", True, parts)
+
+
+def _store(store: Store) -> Iterator[Finding]:
+    try:
+        skew = abs(store.now() - clock.now())
+    except Art32Error as error:
+        if error.code is not Code.STORE_REFUSED:
+            raise
+        yield Finding("store", True, f"{store.address}: reachable; refuses to list")
+    else:
+        yield Finding("store", True, f"{store.address}: reachable")
+        yield Finding(
+            "clock",
+            skew <= _SKEW,
+            f"differs from the store's by {skew.total_seconds():.0f} s",
+            "set the clock: systemctl status systemd-timesyncd",
+            Code.CLOCK_SKEW.exit_status,
+        )
+    facts = store.facts()
+    if facts.versioned is not None:
+        yield Finding("versioning", facts.versioned or None, "on" if facts.versioned else "off")
+    if facts.default_retention_days is not None:
+        yield Finding(
+            "default retention",
+            True,
+            f"{facts.default_retention_days} days, {facts.default_retention_mode or '?'}",
+        )
+    for note in facts.notes:
+        yield Finding("store", None, note)
+
+
+def _rights(config: Configuration, store: Store) -> Iterator[Finding]:
+    for result in prove_write_only(store):
+        good: bool | None = result.ok
+        if not result.ok and isinstance(config.store, DirectoryStore):
+            good = None
+        yield Finding(
+            f"may not {result.action}",
+            good,
+            f"{result.observed}: {result.detail}" if result.detail else result.observed,
+            None if result.ok else "the writer's policy should allow s3:PutObject and nothing else",
+            Code.NOT_WRITE_ONLY.exit_status,
+        )

@@ -1,0 +1,36 @@
+"""`art32 doctor`: find out now what would fail at night."""
+
+from __future__ import annotations
+
+import click
+
+from agent import output
+from agent.cli import Context
+from agent.errors import ExitStatus
+
+
+@click.command()
+@click.option("--no-probe", is_flag=True, help="Write nothing to the store.")
+@click.pass_obj
+def command(context: Context, no_probe: bool) -> None:
+    """Check keys, store, clock, disk and tools; prove that this host can only write."""
+    from agent.backup import checkup
+
+    findings = checkup.examine(context.load(), probe=not no_probe)
+    words = {True: "ok", False: "FAIL", None: "warn"}
+    rows = [(words[found.good], found.subject, found.detail) for found in findings]
+    lines = output.table(rows)
+    lines += [f"hint: {found.hint}" for found in findings if found.hint and found.good is not True]
+    failed = [found for found in findings if found.good is False]
+    warned = [found for found in findings if found.good is None]
+    status = failed[0].status if failed else ExitStatus.WARNINGS if warned else ExitStatus.OK
+    data = [
+        {
+            "subject": found.subject,
+            "result": words[found.good].lower(),
+            "detail": found.detail,
+            "hint": found.hint,
+        }
+        for found in findings
+    ]
+    context.finish(output.Answer("art32.doctor/1", data, lines, status=status))

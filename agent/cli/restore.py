@@ -1,0 +1,133 @@
+"""`art32 restore`: bring a backup back."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from agent import clock, output
+from agent.cli import Context
+from agent.errors import Art32Error, Code, ExitStatus
+
+if TYPE_CHECKING:
+    from agent.backup.manifest import Details
+    from agent.backup.sources import RestoreRequest
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return clock.parse_iso(text)
+    except ValueError:
+        raise Art32Error(
+            Code.USAGE,
+            f"`{text}` is no moment with a time zone",
+            hint="as in --at 2026-11-23T03:15:00Z",
+        ) from None
+
+
+@click.command()
+@click.argument("source")
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    metavar="TARGET",
+    help="`postgresql:///NEW?host=/SOCKET/DIRECTORY`, `mysql:///NEW?socket=PATH`, a new directory "
+    "or file, or `-` for standard output.",
+)
+@click.option("--id", "wanted", metavar="ID", help="This backup; by default the newest.")
+@click.option("--at", metavar="TIME", help="The newest one stored at or before this moment.")
+@click.option("--only", metavar="NAME", help="One table, or one path, out of the backup.")
+@click.option("--host", metavar="HOST", help="Another host than this configuration's.")
+@click.option("--overwrite", is_flag=True, help="Replace what stands at the target.")
+@click.option("--owners", is_flag=True, help="Restore owners and grants of a database as well.")
+@click.option(
+    "--allow-superuser",
+    is_flag=True,
+    help="Let the dump act with a superuser's rights on the target server.",
+)
+@click.pass_obj
+def command(
+    context: Context,
+    source: str,
+    target: str,
+    wanted: str | None,
+    at: str | None,
+    only: str | None,
+    host: str | None,
+    overwrite: bool,
+    owners: bool,
+    allow_superuser: bool,
+) -> None:
+    """Restore SOURCE into a new database, directory or file.
+
+    Signature, hashes and decryption are checked before anything is handed over as good. The result
+    gets its name last; a failed restore leaves nothing behind.
+    """
+    from agent.backup import catalog, identity, make, restore
+    from agent.backup.sources import RestoreRequest
+    from agent.progress import Progress
+    from agent.store import open_store
+
+    config = context.load()
+    store = open_store(config.store)
+    moment = _moment(at)
+    with identity.reader(config) as reader:
+        backups = catalog.read(
+            store, reader, config.store.prefix, host=host or config.host, source=source
+        )
+    chosen = restore.choose(
+        backups, source=source, host=host or config.host, wanted=wanted, at=moment
+    )
+    if len(chosen) > 1:
+        raise Art32Error(
+            Code.USAGE,
+            f"the newest backup of `{source}` is a set of {len(chosen)} parts",
+            hint="name one with --id; `art32 backup show ID --details` says what is in it:\n"
+            + "\n".join(f"  {backup.id}" for backup in chosen),
+        )
+    backup = chosen[0]
+    to_output = target == restore.STANDARD_OUTPUT
+    if to_output and sys.stdout.isatty():
+        raise Art32Error(
+            Code.USAGE, "a backup does not belong on a terminal", hint="redirect standard output"
+        )
+    if to_output and (only or overwrite or owners):
+        raise Art32Error(Code.USAGE, "`--to -` takes the whole backup and no options")
+
+    def request(details: Details) -> RestoreRequest:
+        return RestoreRequest(
+            target=target,
+            facts=details.facts,
+            only=only,
+            overwrite=overwrite,
+            owners=owners,
+            allow_superuser=allow_superuser,
+            engine_user=config.restore.engine_user,
+        )
+
+    with Progress(f"restoring {source}", backup.stored_bytes) as progress:
+        done = restore.restore(
+            config,
+            store,
+            backup,
+            make.ledger_of(config),
+            request,
+            output=sys.stdout.buffer if to_output else None,
+            progress=progress.add,
+        )
+    rate = done.plain_bytes / max(done.seconds, 1e-6)
+    line = (
+        f"{source}: backup {done.id} of {clock.iso(backup.stored_at)}: {done.sentence}; "
+        f"{output.size(done.plain_bytes)}, {output.duration(done.seconds)} "
+        f"({output.size(rate)}/s)"
+    )
+    if to_output:
+        output.say(line)
+        raise SystemExit(int(ExitStatus.OK))
+    context.finish(output.Answer("art32.restore/1", vars(done), [line]))
