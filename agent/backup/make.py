@@ -136,22 +136,11 @@ def back_up(
         adapter = plugin(_kind(source))
         adapter.probe(source)
         members = adapter.members(source)
-        set_id = secrets.token_hex(8) if len(members) > 1 else None
+        run = _Run(config, source, adapter, writer, store, ledger, known, progress, segment_bytes)
+        set_id = secrets.token_hex(8)
         for number, member in enumerate(members, 1):
-            task = _Task(
-                config=config,
-                source=source,
-                adapter=adapter,
-                member=member,
-                tag=member_tag(config.state_directory, member),
-                entry=SetEntry(id=set_id, number=number, size=len(members)) if set_id else None,
-                known=known,
-                segment_bytes=segment_bytes,
-            )
-            made, manifest_hash = _back_up_member(task, writer, store, ledger, progress)
-            known.sequence += 1
-            known.previous = manifest_hash
-            result.made.append(made)
+            entry = SetEntry(id=set_id, number=number, size=len(members))
+            result.made.append(_back_up_member(run, member, entry if len(members) > 1 else None))
     return result
 
 
@@ -172,47 +161,94 @@ def _kind(source: Source) -> str:
 
 
 @dataclass(frozen=True)
-class _Task:
+class _Run:
+    """What stays the same for all members of a source."""
+
     config: Configuration
     source: Source
     adapter: Plugin
-    member: str
-    tag: str | None
-    entry: SetEntry | None
+    writer: Writer
+    store: Store
+    ledger: Ledger
     known: History
+    progress: Progress
     segment_bytes: int
 
-
-def _back_up_member(
-    task: _Task, writer: Writer, store: Store, ledger: Ledger, progress: Progress
-) -> tuple[Made, str]:
-    begun = clock.monotonic()
-    started = clock.now()
-    source = task.source
-    place = layout.new_place(task.config.host, source.name, started)
-    baseline = task.known.baseline(source.name, task.tag)
-    expected = baseline.plain_bytes if baseline else None
-    passphrase = symmetric.new_passphrase()
-    objects: list[ObjectEntry] = []
-
-    def put(name: str, data: bytes | bytearray) -> ObjectEntry:
+    def put(self, place: Place, name: str, data: bytes | bytearray) -> ObjectEntry:
+        """Store one object of a backup, under the hash that the manifest will give."""
         entry = ObjectEntry(name=name, size=len(data), sha256=sha256(data))
-        store.put(place.name(name), data, sha256=entry.sha256)
-        objects.append(entry)
+        self.store.put(place.name(name), data, sha256=entry.sha256)
         return entry
 
-    sealed = recipients.encrypt(writer.home, passphrase.encode() + b"\n", writer.recipients)
-    put(layout.KEY, sealed)
+
+def _back_up_member(run: _Run, member: str, entry: SetEntry | None) -> Made:
+    begun = clock.monotonic()
+    place = layout.new_place(run.config.host, run.source.name, clock.now())
+    tag = member_tag(run.config.state_directory, member)
+    baseline = run.known.baseline(place.source, tag)
+    expected = baseline.plain_bytes if baseline else None
+    home, passphrase = run.writer.home, symmetric.new_passphrase()
+    sealed = recipients.encrypt(home, passphrase.encode() + b"\n", run.writer.recipients)
+    objects = [run.put(place, layout.KEY, sealed)]
+    totals, report = _ship(run, member, place, passphrase, expected)
+    objects += totals.segments
+    details = Details(
+        kind=_kind(run.source),
+        member=member,
+        plain_bytes=totals.plain,
+        compressed_bytes=totals.compressed,
+        rows=report.rows,
+        facts={**report.facts, "host": os.uname().nodename},
+        warnings=list(report.warnings),
+    )
+    sealed_details = symmetric.encrypt(home, passphrase, details.serialise())
+    objects.append(run.put(place, layout.DETAILS, sealed_details))
+    objects.append(run.put(place, layout.SUMS, sums(objects)))
+    manifest = Manifest(
+        prefix=run.config.store.prefix,
+        host=place.host,
+        source=place.source,
+        id=place.id,
+        member=tag,
+        set=entry,
+        sequence=run.known.sequence + 1,
+        previous=run.known.previous,
+        ledger=run.ledger.head(),
+        started=place.started,
+        finished=clock.stamp(clock.now()),
+        signer=run.writer.signer.fingerprint,
+        recipients=[recipient.key.fingerprint for recipient in run.writer.recipients],
+        suspicious=_suspicions(run.source, totals.plain, expected),
+        accepted=sorted(run.known.accepted),
+        objects=objects,
+    )
+    stored = _commit(run, place, manifest, totals.plain)
+    return Made(
+        source=place.source,
+        id=place.id,
+        path=place.path,
+        plain_bytes=totals.plain,
+        stored_bytes=stored,
+        seconds=clock.monotonic() - begun,
+        suspicious=tuple(manifest.suspicious),
+        warnings=report.warnings,
+    )
+
+
+def _ship(
+    run: _Run, member: str, place: Place, passphrase: str, expected: int | None
+) -> tuple[Totals, DumpReport]:
+    """Run the dump into segments; return when all of them are stored and the dump ended well."""
     segments = SegmentWriter(
-        writer.home,
+        run.writer.home,
         passphrase,
-        store,
+        run.store,
         place,
-        segment_bytes=task.segment_bytes,
-        progress=lambda totals: progress(totals.plain, expected),
+        segment_bytes=run.segment_bytes,
+        progress=lambda totals: run.progress(totals.plain, expected),
     )
     try:
-        with task.adapter.dump(source, task.member) as dump:
+        with run.adapter.dump(run.source, member) as dump:
             while chunk := dump.read():
                 segments.write(chunk)
             report = dump.finish()
@@ -223,95 +259,43 @@ def _back_up_member(
     if totals.plain == 0:
         raise Art32Error(
             Code.SOURCE_EMPTY,
-            f"source `{source.name}` produced nothing",
+            f"source `{run.source.name}` produced nothing",
             hint="an empty dump is no backup; look at what the source should hold",
         )
-    objects += totals.segments
-    details = _details(task, totals, report)
-    put(layout.DETAILS, symmetric.encrypt(writer.home, passphrase, details.serialise()))
-    listed = [*objects]
-    put(layout.SUMS, sums(listed))
-    suspicious = _suspicions(source, totals.plain, expected)
-    manifest = Manifest(
-        prefix=task.config.store.prefix,
-        host=place.host,
-        source=place.source,
-        id=place.id,
-        member=task.tag,
-        set=task.entry,
-        sequence=task.known.sequence + 1,
-        previous=task.known.previous,
-        ledger=ledger.head(),
-        started=place.started,
-        finished=clock.stamp(clock.now()),
-        signer=writer.signer.fingerprint,
-        recipients=[recipient.key.fingerprint for recipient in writer.recipients],
-        suspicious=suspicious,
-        accepted=sorted(task.known.accepted),
-        objects=objects,
-    )
-    return _commit(task, writer, store, ledger, place, manifest, totals, report, begun)
+    return totals, report
 
 
-def _commit(
-    task: _Task,
-    writer: Writer,
-    store: Store,
-    ledger: Ledger,
-    place: Place,
-    manifest: Manifest,
-    totals: Totals,
-    report: DumpReport,
-    begun: float,
-) -> tuple[Made, str]:
+def _commit(run: _Run, place: Place, manifest: Manifest, plain_bytes: int) -> int:
+    """Sign and store the manifest, the signature last; return the bytes of the whole backup.
+
+    The sequence number is spent in the ledger before the signature can arrive: a crash in between
+    leaves a gap in the chain, never two backups of one number.
+    """
     data = manifest.serialise()
-    digest = sha256(data)
-    signature = sign(writer.home, writer.signer.fingerprint, data)
-    store.put(place.name(layout.MANIFEST), data, sha256=digest)
-    ledger.append(
+    signature = sign(run.writer.home, run.writer.signer.fingerprint, data)
+    entry = run.put(place, layout.MANIFEST, data)
+    run.ledger.append(
         history.SIGNING,
         id=place.id,
         source=place.source,
-        signer=writer.signer.fingerprint,
+        signer=manifest.signer,
         sequence=manifest.sequence,
-        manifest=digest,
+        manifest=entry.sha256,
     )
-    store.put(place.name(layout.SIGNATURE), signature, sha256=sha256(signature))
-    stored = manifest.size + len(data) + len(signature)
-    ledger.append(
+    run.known.sequence, run.known.previous = manifest.sequence, entry.sha256
+    stored = manifest.size + entry.size + run.put(place, layout.SIGNATURE, signature).size
+    run.ledger.append(
         history.COMPLETE,
         id=place.id,
         source=place.source,
         path=place.path,
-        member=task.tag,
-        set=task.entry.id if task.entry else None,
-        plain_bytes=totals.plain,
+        member=manifest.member,
+        set=manifest.set.id if manifest.set else None,
+        plain_bytes=plain_bytes,
         stored_bytes=stored,
         suspicious=bool(manifest.suspicious),
     )
-    made = Made(
-        source=place.source,
-        id=place.id,
-        path=place.path,
-        plain_bytes=totals.plain,
-        stored_bytes=stored,
-        seconds=clock.monotonic() - begun,
-        suspicious=tuple(manifest.suspicious),
-        warnings=report.warnings,
-    )
-    return made, digest
-
-
-def _details(task: _Task, totals: Totals, report: DumpReport) -> Details:
-    return Details(
-        kind=_kind(task.source),
-        member=task.member,
-        plain_bytes=totals.plain,
-        compressed_bytes=totals.compressed,
-        rows=report.rows,
-        facts={**report.facts, "host": os.uname().nodename},
-        warnings=list(report.warnings),
-    )
+    return stored
 
 
 def _suspicions(source: Source, plain: int, expected: int | None) -> list[str]:
