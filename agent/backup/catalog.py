@@ -25,6 +25,7 @@ from agent.store import Store, StoredObject
 
 SIGNATURE_LIMIT = 64 << 10
 _READERS = 8
+SHORTEST_ID = 4
 
 
 class State(Enum):
@@ -230,9 +231,9 @@ def accepted_ids(backups: Iterable[Backup], local: Iterable[str] = ()) -> frozen
 def find(backups: Iterable[Backup], wanted: str) -> Backup:
     """Return the backup of that id, or of an unambiguous beginning of it; raise NO_BACKUP."""
     matching = [backup for backup in backups if backup.id.startswith(wanted)]
-    if len(matching) == 1 and len(wanted) >= 4:
+    if len(matching) == 1 and len(wanted) >= SHORTEST_ID:
         return matching[0]
-    if len(matching) > 1 or (matching and len(wanted) < 4):
+    if len(matching) > 1 or (matching and len(wanted) < SHORTEST_ID):
         raise Art32Error(
             Code.NO_BACKUP, f"`{wanted}` is the beginning of several ids", hint="give more digits"
         )

@@ -11,7 +11,7 @@ import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import click
 
@@ -51,23 +51,36 @@ class Context:
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called or asked for help."""
+    """A group whose commands are modules of a package, imported when they are called.
+
+    `verbs` maps a command's name to its one-line help, so that `--help` imports none of them.
+    """
+
+    def __init__(self, *arguments: Any, package: str, verbs: dict[str, str], **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._package = package
+        self._verbs = verbs
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(VERBS)
+        return sorted(self._verbs)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
+        if cmd_name not in self._verbs:
             return None
-        module = importlib.import_module(f"agent.cli.{cmd_name}")
+        module = importlib.import_module(f"{self._package}.{cmd_name}")
         return cast(click.Command, module.command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):
-            formatter.write_dl(sorted(VERBS.items()))
+            formatter.write_dl(sorted(self._verbs.items()))
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    package=__name__,
+    verbs=VERBS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="art32", message="%(prog)s %(version)s")
 @click.option(
     "--config",

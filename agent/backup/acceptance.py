@@ -1,0 +1,36 @@
+"""A person's word that a suspicious backup is right, recorded in the local ledger."""
+
+from __future__ import annotations
+
+from agent.backup import catalog, history, identity, make
+from agent.config.model import Configuration
+from agent.errors import Art32Error, Code
+from agent.store import open_store
+
+
+def accept(config: Configuration, wanted: str) -> str:
+    """Record the acceptance and return the backup's whole id.
+
+    The backup is looked for in the local ledger (a write-only host has nothing else), then in the
+    store. Raise NO_BACKUP when there is no such backup, or nothing suspicious about it.
+    """
+    ledger = make.ledger_of(config)
+    known = history.read(ledger.records())
+    local = [one for one in known.backups if one.id.startswith(wanted)]
+    if len(local) == 1 and len(wanted) >= catalog.SHORTEST_ID:
+        found, suspicious = local[0].id, local[0].suspicious
+    else:
+        with identity.reader(config) as reader:
+            backups = catalog.read(open_store(config.store), reader, config.store.prefix)
+        backup = catalog.find(backups, wanted)
+        found = backup.id
+        suspicious = bool(catalog.require_complete(backup).suspicious)
+    if not suspicious:
+        raise Art32Error(
+            Code.NO_BACKUP,
+            f"there is nothing suspicious about backup `{found}`",
+            hint="art32 backup list",
+        )
+    if found not in known.accepted:
+        ledger.append(history.ACCEPTED, id=found)
+    return found

@@ -1,0 +1,118 @@
+"""`art32 backup run`: dump, compress, encrypt, ship, sign."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from agent import output
+from agent.cli import Context
+from agent.errors import Art32Error, Code, ExitStatus
+
+if TYPE_CHECKING:
+    from agent.backup.make import Made, RunResult
+    from agent.config.model import Configuration
+    from agent.config.sources import Source
+
+
+@click.command()
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
+@click.option("--dry-run", is_flag=True, help="Check keys, sources and target; store nothing.")
+@click.pass_obj
+def command(context: Context, sources: tuple[str, ...], dry_run: bool) -> None:
+    """Back up the named sources, or all of them."""
+    from agent.backup import identity, make
+    from agent.progress import Progress
+
+    config = context.load()
+    chosen = _chosen(config, sources)
+    results = []
+    with identity.writer(config) as writer:
+        warnings = writer.warnings()
+        if dry_run:
+            context.finish(_dry_run(config, chosen, warnings))
+        for source in chosen:
+            with Progress(f"backing up {source.name}") as progress:
+                result = make.back_up(config, source, writer, progress=progress.at)
+            results.append(result)
+            if result.error is not None and context.form == "human":
+                output.fail(result.error, context.form)
+    context.finish(_run_answer(results, warnings))
+
+
+def _chosen(config: Configuration, names: tuple[str, ...]) -> list[Source]:
+    known = {source.name: source for source in config.sources}
+    if not known:
+        raise Art32Error(
+            Code.CONFIG_INVALID,
+            "the configuration has no `sources`",
+            hint="art32 config sample shows one of each kind",
+        )
+    for name in names:
+        if name not in known:
+            raise Art32Error(
+                Code.USAGE,
+                f"there is no source `{name}`",
+                hint=f"configured are {', '.join(f'`{one}`' for one in known)}",
+            )
+    return [known[name] for name in names] if names else list(known.values())
+
+
+def _dry_run(config: Configuration, chosen: list[Source], warnings: list[str]) -> output.Answer:
+    from agent.backup import make
+
+    lines = []
+    for source in chosen:
+        members = make.probe(source)
+        parts = f", {len(members)} parts" if len(members) > 1 else ""
+        lines.append(f"would back up `{source.name}`{parts} to {make.address(config)}")
+    return output.Answer(
+        "art32.backup.dry-run/1", {"sources": [source.name for source in chosen]}, lines, warnings
+    )
+
+
+def _run_answer(results: list[RunResult], warnings: list[str]) -> output.Answer:
+    lines, data = [], []
+    found = list(warnings)
+    status = ExitStatus.WARNINGS if warnings else ExitStatus.OK
+    for result in results:
+        for made in result.made:
+            lines.append(_made_line(made))
+            found += _made_warnings(made)
+        data.append(
+            {
+                "source": result.source,
+                "backups": [vars(made) for made in result.made],
+                "error": None
+                if result.error is None
+                else {"code": result.error.code.label, "error": result.error.sentence},
+            }
+        )
+    if len(found) > len(warnings):
+        status = ExitStatus.WARNINGS
+    errors = [result.error for result in results if result.error is not None]
+    if errors:
+        status = errors[0].exit_status
+    return output.Answer("art32.backup.run/1", data, lines, found, status)
+
+
+def _made_line(made: Made) -> str:
+    rate = made.plain_bytes / max(made.seconds, 1e-6)
+    return (
+        f"{made.source}: backup {made.id}, {output.size(made.plain_bytes)} in "
+        f"{output.size(made.stored_bytes)}, {output.duration(made.seconds)} "
+        f"({output.size(rate)}/s)"
+    )
+
+
+def _made_warnings(made: Made) -> list[str]:
+    found = [
+        f"backup `{made.id}` of `{made.source}`: {count} x {code}" for code, count in made.warnings
+    ]
+    if made.suspicious:
+        found.append(
+            f"backup `{made.id}` of `{made.source}` is suspicious ({', '.join(made.suspicious)}): "
+            f"it does not count until a person runs: art32 backup accept {made.id}"
+        )
+    return found
