@@ -1,0 +1,62 @@
+# Art32. `make help` says what each target does.
+
+SHELL := /bin/sh
+PYTHON ?= python3
+BIN := .venv/bin
+# One pytest process for each processor; `make test JOBS=1 TESTS=tests/unit` runs some, one by one.
+JOBS ?= auto
+TESTS ?=
+SHELL_SCRIPTS = $(shell git grep -lE '^\#!/bin/(ba)?sh' -- . ':!*.md')
+COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
+	--exclude-newer P7D --custom-compile-command 'make lock'
+
+.PHONY: help demo test check format docs lock bench clean environment packages
+
+help: ## Show this list.
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: ## Back up, verify and restore generated data with throw-away keys and servers.
+	@scripts/system-packages demo
+	@scripts/environment agent
+	$(BIN)/python -m demo
+
+test: ## Install what the tests need and run all of them.
+	@scripts/system-packages test
+	@scripts/environment dev
+	$(BIN)/python -m pytest -n $(JOBS) $(TESTS)
+
+check: ## Format, lint, types, import rules, shell scripts, generated pages: all must be clean.
+	@scripts/environment dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/shellcheck $(SHELL_SCRIPTS)
+	$(BIN)/python scripts/generate_docs.py --check
+
+format: ## Format the code and mend what ruff can mend.
+	@scripts/environment dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: ## Write the generated pages under docs/.
+	@scripts/environment dev
+	$(BIN)/python scripts/generate_docs.py
+
+lock: ## Pin the newest versions that are at least a week old, with hashes.
+	@scripts/environment dev
+	$(COMPILE) requirements/build.in -o requirements/build.txt
+	$(COMPILE) pyproject.toml -o requirements/agent.txt
+	$(COMPILE) pyproject.toml --extra s3 -c requirements/agent.txt -o requirements/agent-s3.txt
+	$(COMPILE) pyproject.toml --extra s3 --extra dev -c requirements/agent-s3.txt -o requirements/dev.txt
+
+bench: ## Measure beside a bare pipeline, restic, borg and duplicity (long; BENCH='--help').
+	@scripts/system-packages bench
+	@scripts/environment dev
+	$(BIN)/python -m tests.bench $(BENCH)
+
+clean: ## Remove the environment, caches and what demo and bench left.
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build dist art32.egg-info demo-output bench-output
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
