@@ -104,12 +104,23 @@ def _create_named(path: Path, data: bytes | bytearray | memoryview, mode: int) -
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        rename_without_replacing(temporary, path)
+        _name(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
         raise
     sync_directory(path.parent)
+
+
+def _name(temporary: Path, path: Path) -> None:
+    """Give a temporary file its final name, also where renames know no flags (NFS: EINVAL)."""
+    try:
+        rename_without_replacing(temporary, path)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+        os.link(temporary, path)
+        temporary.unlink()
 
 
 def replace(path: Path, data: bytes, *, mode: int = 0o600) -> None:
@@ -140,10 +151,20 @@ def make_directory(path: Path, *, mode: int = 0o700) -> None:
 def lock(path: Path, *, what: str) -> Iterator[None]:
     """Hold an exclusive lock for the block; raise LOCKED at once when another process holds it.
 
-    The lock is the kernel's (flock(2)): it ends with the process, however that dies.
+    Raise PERMISSION or DISK when the file cannot be opened. The lock is the kernel's (flock(2)):
+    it ends with the process, however that dies.
     """
-    make_directory(path.parent)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        make_directory(path.parent)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        refused = error.errno in (errno.EACCES, errno.EPERM)
+        raise Art32Error(
+            Code.PERMISSION if refused else Code.DISK,
+            f"the lock `{path}` cannot be opened: {error.strerror}",
+            hint="the state directory must be on a healthy disk and belong to the user who runs "
+            "art32",
+        ) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

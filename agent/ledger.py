@@ -59,7 +59,7 @@ class Ledger:
             line = _encode(record, _digest(last) if last else GENESIS)
             try:
                 os.ftruncate(descriptor, end)
-                os.pwrite(descriptor, line, end)
+                _write_all(descriptor, line, end)
                 os.fsync(descriptor)
                 if number == 1:
                     files.sync_directory(self.path.parent)
@@ -77,12 +77,14 @@ class Ledger:
             handle = self.path.open("rb")
         except FileNotFoundError:
             return
+        except OSError as error:
+            raise self._unreadable(error) from error
         with handle:
             for line in handle:
                 if not line.endswith(b"\n"):
                     return
                 record = self._parse(line, expected)
-                if record.number != expected or json.loads(line)["previous"] != previous:
+                if record.number != expected or json.loads(line).get("previous") != previous:
                     raise self._broken(expected)
                 yield record
                 previous = _digest(line)
@@ -94,6 +96,8 @@ class Ledger:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return GENESIS
+        except OSError as error:
+            raise self._unreadable(error) from error
         try:
             last = self._last_line(descriptor)[1]
         finally:
@@ -121,7 +125,7 @@ class Ledger:
             return Record(
                 int(fields["n"]), str(fields["time"]), str(fields["event"]), dict(fields["facts"])
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise self._broken(number) from error
 
     def _broken(self, number: int) -> Art32Error:
@@ -133,12 +137,26 @@ class Ledger:
             "away; the next run begins a new chain and says so",
         )
 
+    def _unreadable(self, error: OSError) -> Art32Error:
+        return Art32Error(
+            Code.PERMISSION,
+            f"the ledger `{self.path}` cannot be read: {error.strerror}",
+            hint="run art32 as the user to whom the state directory belongs",
+        )
+
     def _unwritable(self, error: OSError) -> Art32Error:
         return Art32Error(
             Code.DISK,
             f"the ledger `{self.path}` cannot be written: {error.strerror}",
             hint="a run that leaves no record is no run: free some space, or mend the rights",
         )
+
+
+def _write_all(descriptor: int, data: bytes, offset: int) -> None:
+    """Write all of it: a disk that fills up takes a part of a line and reports no error."""
+    while data:
+        count = os.pwrite(descriptor, data, offset)
+        data, offset = data[count:], offset + count
 
 
 def _digest(line: bytes) -> str:
