@@ -15,6 +15,7 @@ else:
 
 LEVEL = 3
 THREADS = max(1, min(4, os.cpu_count() or 1))
+INPUT = 1 << 20
 OUTPUT = 1 << 20
 WINDOW_LOG_MAX = 27  # what `zstd -d` accepts without an option
 
@@ -39,15 +40,23 @@ def decompress(chunks: Iterator[bytes | bytearray | memoryview]) -> Iterator[byt
     parameter = zstd.DecompressionParameter
     decompressor = zstd.ZstdDecompressor(options={parameter.window_log_max: WINDOW_LOG_MAX})
     try:
-        for chunk in chunks:
-            pending: bytes | bytearray | memoryview = chunk
+        for chunk in _sliced(chunks):
+            pending = chunk
             while not decompressor.eof and (pending or not decompressor.needs_input):
                 if output := decompressor.decompress(pending, OUTPUT):
                     yield output
-                pending = b""
+                pending = memoryview(b"")
             if decompressor.eof and (decompressor.unused_data or pending):
                 raise Art32Error(Code.CORRUPT, "the compressed stream goes on after its end")
     except zstd.ZstdError as error:
         raise Art32Error(Code.CORRUPT, f"the compressed stream is damaged: {error}") from error
     if not decompressor.eof:
         raise Art32Error(Code.CORRUPT, "the compressed stream ends too early")
+
+
+def _sliced(chunks: Iterator[bytes | bytearray | memoryview]) -> Iterator[memoryview]:
+    """Yield the same bytes in pieces: what a decompressor has not yet used it copies away."""
+    for chunk in chunks:
+        view = memoryview(chunk)
+        for start in range(0, len(view), INPUT):
+            yield view[start : start + INPUT]
