@@ -87,7 +87,7 @@ class LazyGroup(click.Group):
     "config_path",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help=f"Configuration; by default $ART32_CONFIG, else {DEFAULT_CONFIG}.",
+    help=f"Configuration file; by default $ART32_CONFIG, else {DEFAULT_CONFIG}.",
 )
 @click.option(
     "--output",
@@ -95,13 +95,13 @@ class LazyGroup(click.Group):
     type=click.Choice(output.FORMS),
     default="human",
     show_default=True,
-    help="Form of the answer.",
+    help="For people, for programs, or one line for monitoring.",
 )
 @click.pass_context
 def root(ctx: click.Context, config_path: Path | None, form: output.Form) -> None:
     """Encrypted backups that restore with stock tools.
 
-    Exit status: 0 done, 20 done with warnings, anything else failed.
+    Exit status: 0 done, 20 done but a person should look, anything else failed.
     """
     chosen = config_path or Path(os.environ.get("ART32_CONFIG") or DEFAULT_CONFIG)
     ctx.obj = Context(chosen, form)

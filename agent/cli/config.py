@@ -18,7 +18,7 @@ def command() -> None:
 @command.command()
 @click.pass_obj
 def check(context: Context) -> None:
-    """Say every mistake of the file at once."""
+    """Report every mistake in the file at once; touch nothing else."""
     config = context.load()
     sources = ", ".join(source.name for source in config.sources) or "none"
     context.finish(
@@ -50,7 +50,7 @@ def show(context: Context) -> None:
 
 @command.command()
 def sample() -> None:
-    """Print a commented configuration with every key."""
+    """Print a commented file with every key, to start from."""
     from agent.config.reference import sample as text
 
     click.echo(text(), nl=False)

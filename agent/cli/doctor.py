@@ -10,10 +10,14 @@ from agent.errors import ExitStatus
 
 
 @click.command()
-@click.option("--no-probe", is_flag=True, help="Write nothing to the store.")
+@click.option(
+    "--no-probe",
+    is_flag=True,
+    help="Leave out the proof, which writes one small object to the store.",
+)
 @click.pass_obj
 def command(context: Context, no_probe: bool) -> None:
-    """Check keys, store, clock, disk and tools; prove that this host can only write."""
+    """Check keys, ledger, disk, sources, store and clock; prove that this host can only write."""
     from agent.backup import checkup
 
     findings = checkup.examine(context.load(), probe=not no_probe)

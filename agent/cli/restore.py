@@ -37,13 +37,19 @@ def _moment(text: str | None) -> datetime | None:
     "target",
     required=True,
     metavar="TARGET",
-    help="`postgresql:///NEW?host=/SOCKET/DIRECTORY`, `mysql:///NEW?socket=PATH`, a new directory "
-    "or file, or `-` for standard output.",
+    help="`postgresql:///NEW?host=/SOCKET/DIRECTORY&user=ROLE`, `mysql:///NEW?socket=PATH`, a new "
+    "directory or file, or `-` for standard output.",
 )
-@click.option("--id", "wanted", metavar="ID", help="This backup; by default the newest.")
-@click.option("--at", metavar="TIME", help="The newest one stored at or before this moment.")
-@click.option("--only", metavar="NAME", help="One table, or one path, out of the backup.")
-@click.option("--host", metavar="HOST", help="Another host than this configuration's.")
+@click.option("--id", "wanted", metavar="ID", help="This backup; by default the newest good one.")
+@click.option(
+    "--at",
+    metavar="TIME",
+    help="The newest good one stored at or before this moment, as in 2026-11-23T03:15:00Z.",
+)
+@click.option(
+    "--only", metavar="NAME", help="One table (SCHEMA.TABLE), or one path, out of the backup."
+)
+@click.option("--host", metavar="HOST", help="The host whose backup is meant; by default this one.")
 @click.option("--overwrite", is_flag=True, help="Replace what stands at the target.")
 @click.option("--owners", is_flag=True, help="Restore owners and grants of a database as well.")
 @click.option(

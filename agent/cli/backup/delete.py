@@ -13,7 +13,9 @@ from agent.errors import ExitStatus
 @click.command()
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @click.option("--apply", "apply_", is_flag=True, help="Delete; without it only the plan is shown.")
-@click.option("--below-floor", is_flag=True, help="Even the last good backups.")
+@click.option(
+    "--below-floor", is_flag=True, help="Even when fewer than `retention.minimum_backups` stay."
+)
 @HOST
 @click.pass_obj
 def command(

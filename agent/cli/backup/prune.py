@@ -8,7 +8,6 @@ import click
 
 from agent import output
 from agent.cli import Context
-from agent.cli.backup import HOST
 from agent.errors import ExitStatus
 
 if TYPE_CHECKING:
@@ -16,11 +15,15 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--apply", "apply_", is_flag=True, help="Delete what the plan says.")
-@HOST
+@click.option("--apply", "apply_", is_flag=True, help="Delete; without it only the plan is shown.")
+@click.option("--host", metavar="HOST", help="Only this host; by default all in the store.")
 @click.pass_obj
 def command(context: Context, apply_: bool, host: str | None) -> None:
-    """Plan which backups to delete by age; delete them with --apply."""
+    """Show which backups are old enough to delete; delete them with --apply.
+
+    How long backups are kept stands under [retention] in the configuration. Refuses when the
+    newest good backup is too old or the clocks differ.
+    """
     from agent.backup import catalog, history, identity, make
     from agent.backup import prune as pruning
     from agent.cli.backup import _deleted

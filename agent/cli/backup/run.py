@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
-@click.option("--dry-run", is_flag=True, help="Check keys, sources and target; store nothing.")
+@click.option("--dry-run", is_flag=True, help="Check keys and sources only; store nothing.")
 @click.pass_obj
 def command(context: Context, sources: tuple[str, ...], dry_run: bool) -> None:
-    """Back up the named sources, or all of them."""
+    """Back up the named sources, or all that are configured.
+
+    One source that fails does not stop the others; the first failure gives the exit status.
+    """
     from agent.backup import identity, make
     from agent.progress import Progress
 

@@ -18,9 +18,10 @@ from agent.errors import Art32Error, Code, ExitStatus
     type=click.Choice(["listing", "hashes", "decrypt"]),
     default="hashes",
     show_default=True,
-    help="How deep to look; `decrypt` needs a private key.",
+    help="How deep to look: signature, names and sizes; every hash as well; or all of it down to "
+    "the plaintext's checksum, which needs a private key.",
 )
-@click.option("--source", help="Only this source.")
+@click.option("--source", metavar="SOURCE", help="Only this source.")
 @click.option("--newest", is_flag=True, help="Only the newest backup of each source.")
 @click.pass_obj
 def command(
@@ -31,7 +32,7 @@ def command(
     source: str | None,
     newest: bool,
 ) -> None:
-    """Verify the named backups, or all that have a signature."""
+    """Check the named backups, or all that have a signature."""
     from agent.backup import catalog, history, identity, make
     from agent.backup.catalog import State
     from agent.backup.verify import Tier
