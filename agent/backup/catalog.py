@@ -39,7 +39,10 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Backup:
-    """One backup as the store shows it; `stored_at` is the store's time of its newest object."""
+    """One backup as the store shows it.
+
+    `stored_at` is the store's time of its signature, or of its newest object where it has none.
+    """
 
     place: Place
     state: State
@@ -87,10 +90,10 @@ class Unit:
             return False
         entries = [backup.manifest.set for backup in self.backups if backup.manifest]
         first = entries[0]
-        if first is None:
-            return len(entries) == 1
-        numbers = sorted(entry.number for entry in entries if entry is not None)
-        return numbers == list(range(1, first.size + 1))
+        if first is None or len(entries) != first.size:
+            return first is None and len(entries) == 1
+        numbers = {entry.number for entry in entries if entry and entry.size == first.size}
+        return numbers == set(range(1, first.size + 1))
 
     def good(self, accepted: frozenset[str]) -> bool:
         """Whether it counts: whole, and every suspicious part of it accepted by a person."""
@@ -210,8 +213,9 @@ def units(backups: Iterable[Backup]) -> list[Unit]:
     groups: dict[tuple[str, str, str], list[Backup]] = {}
     for backup in backups:
         entry = backup.manifest.set if backup.manifest else None
-        key = (backup.place.host, backup.place.source, entry.id if entry else backup.id)
-        groups.setdefault(key, []).append(backup)
+        # by its place, not its id: whoever may add objects can begin a place with any id
+        own = f"set-{entry.id}" if entry else backup.place.path
+        groups.setdefault((backup.place.host, backup.place.source, own), []).append(backup)
     found = [
         Unit(key=key, host=host, source=source, backups=tuple(group))
         for (host, source, key), group in groups.items()
@@ -229,8 +233,14 @@ def accepted_ids(backups: Iterable[Backup], local: Iterable[str] = ()) -> frozen
 
 
 def find(backups: Iterable[Backup], wanted: str) -> Backup:
-    """Return the backup of that id, or of an unambiguous beginning of it; raise NO_BACKUP."""
+    """Return the backup of that id, or of an unambiguous beginning of it; raise NO_BACKUP.
+
+    Junk that borrows the id of a backup with a signature does not make that id ambiguous.
+    """
     matching = [backup for backup in backups if backup.id.startswith(wanted)]
+    if len({backup.id for backup in matching}) == 1:
+        signed = [backup for backup in matching if backup.state is State.COMPLETE]
+        matching = signed if len(signed) == 1 else matching
     if len(matching) == 1 and len(wanted) >= SHORTEST_ID:
         return matching[0]
     if len(matching) > 1 or (matching and len(wanted) < SHORTEST_ID):

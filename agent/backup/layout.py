@@ -19,8 +19,8 @@ SUMS = "SHA256SUMS"
 SIGNATURE = "manifest.json.sig"
 
 _PART = r"[a-z0-9][a-z0-9_.-]{0,62}"
-_PLACE = re.compile(rf"^({_PART})/({_PART})/(\d{{8}}T\d{{6}}Z)-([0-9a-f]{{16}})$")
-_SEGMENT = re.compile(r"^(\d{5,})-([0-9a-f]{64})\.pgp$")
+_PLACE = re.compile(rf"({_PART})/({_PART})/([0-9]{{8}}T[0-9]{{6}}Z)-([0-9a-f]{{16}})")
+_SEGMENT = re.compile(r"([0-9]{5,9})-([0-9a-f]{64})\.pgp")
 
 
 @dataclass(frozen=True, order=True)
@@ -49,7 +49,7 @@ def new_place(host: str, source: str, started: datetime) -> Place:
 def parse(name: str) -> tuple[Place, str] | None:
     """Given a full object name, return its place and its name there; None for foreign names."""
     directory, _, object_name = name.rpartition("/")
-    match = _PLACE.match(directory)
+    match = _PLACE.fullmatch(directory)
     return (Place(*match.groups()), object_name) if match else None
 
 
@@ -60,5 +60,5 @@ def segment(number: int, sha256: str) -> str:
 
 def parse_segment(object_name: str) -> tuple[int, str] | None:
     """Return a segment's number and hash; None when the name is no segment's."""
-    match = _SEGMENT.match(object_name)
+    match = _SEGMENT.fullmatch(object_name)
     return (int(match[1]), match[2]) if match else None

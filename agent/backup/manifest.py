@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -16,6 +16,14 @@ from agent.backup.layout import Place
 
 MANIFEST_LIMIT = 64 << 20
 SHA256 = r"^[0-9a-f]{64}$"
+_ID = r"^[0-9a-f]{16}$"
+_MOMENT = r"^[0-9]{8}T[0-9]{6}Z$"
+_SET_LIMIT = 100_000
+
+# Whoever signs may be a stolen host: no field may carry text to a terminal.
+Fingerprint = Annotated[str, Field(pattern=r"^[0-9A-F]{40,64}$")]
+Id = Annotated[str, Field(pattern=_ID)]
+Word = Annotated[str, Field(pattern=r"^[a-z][a-z-]{0,39}$")]
 
 
 class _Document(BaseModel):
@@ -33,9 +41,9 @@ class ObjectEntry(_Document):
 class SetEntry(_Document):
     """One of several backups that were made together, from 1."""
 
-    id: str = Field(pattern=r"^[0-9a-f]{16}$")
-    number: int = Field(ge=1)
-    size: int = Field(ge=1)
+    id: Id
+    number: int = Field(ge=1, le=_SET_LIMIT)
+    size: int = Field(ge=1, le=_SET_LIMIT)
 
 
 class Manifest(_Document):
@@ -46,18 +54,18 @@ class Manifest(_Document):
     prefix: str
     host: str
     source: str
-    id: str
-    member: str | None = None
+    id: Id
+    member: Id | None = None
     set: SetEntry | None = None
     sequence: int = Field(ge=1)
     previous: str = Field(pattern=SHA256)
     ledger: str = Field(pattern=SHA256)
-    started: str
-    finished: str
-    signer: str
-    recipients: list[str]
-    suspicious: list[str] = []
-    accepted: list[str] = []
+    started: str = Field(pattern=_MOMENT)
+    finished: str = Field(pattern=_MOMENT)
+    signer: Fingerprint
+    recipients: list[Fingerprint]
+    suspicious: list[Word] = []
+    accepted: list[Id] = []
     objects: list[ObjectEntry]
 
     @model_validator(mode="after")

@@ -42,7 +42,10 @@ class Deleted:
 def plan(backups: Iterable[Backup], policy: Retention, store: Store, local: History) -> list[Plan]:
     """Return a plan for each host and source in the store."""
     found = list(backups)
-    accepted = accepted_ids(found, local.accepted)
+    accepted = {
+        host: accepted_ids((one for one in found if one.place.host == host), local.accepted)
+        for host in {one.place.host for one in found}
+    }  # a host accepts its own backups alone
     groups: dict[tuple[str, str], list[Unit]] = {}
     for unit in units(found):
         groups.setdefault((unit.host, unit.source), []).append(unit)
@@ -53,10 +56,10 @@ def plan(backups: Iterable[Backup], policy: Retention, store: Store, local: Hist
             policy,
             store_now=store_now,
             host_now=host_now,
-            accepted=accepted,
+            accepted=accepted[host],
             last_result=local.last_result.get(source),
         )
-        for (_, source), group in sorted(groups.items())
+        for (host, source), group in sorted(groups.items())
     ]
 
 
