@@ -69,7 +69,10 @@ _TABLES = r"""
             AND d.objid = c.oid AND d.deptype = 'e')
 """
 _LIST = f"SELECT pg_catalog.json_build_object('oid', c.oid::int8){_TABLES};\n"
+# A table that cannot be counted must not end the transaction under pg_dump, which then could only
+# complain of a snapshot that is gone: it goes on, and the number of answers tells.
 _COUNT = (
+    "\\set ON_ERROR_STOP off\n\\set ON_ERROR_ROLLBACK on\n"
     "SELECT pg_catalog.format('SELECT pg_catalog.json_build_object("  # noqa: S608
     "''table'', %L, ''rows'', pg_catalog.count(*)) FROM ONLY %I.%I',"
     f" n.nspname || '.' || c.relname, n.nspname, c.relname){_TABLES}\n\\gexec\n"
@@ -94,6 +97,7 @@ class Snapshot:
     _process: Process
     _buffer: bytearray
     _where: str
+    _said: int
 
     def rows(self) -> dict[str, int] | None:
         """End the transaction; return the rows of each table, None when they were not counted.
@@ -103,16 +107,17 @@ class Snapshot:
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
         counted: dict[str, int] = {}
+        answers = 0
         while (value := _receive(self._process, self._buffer)) is not None:
-            counted[value["table"]] = value["rows"]
+            answers += 1
+            counted[value["table"]] = counted.get(value["table"], 0) + value["rows"]
         try:
             status = self._process.wait(_LINGER_SECONDS)
         except subprocess.TimeoutExpired as error:
             raise Art32Error(Code.SOURCE_FAILED, "counting rows did not end") from error
-        if status != 0:
-            raise client.explain(
-                self._process.stderr, where=self._where, doing="counting rows failed"
-            )
+        if status != 0 or (self.counting and answers != len(self.tables)):
+            said = self._process.stderr[self._said :]
+            raise client.explain(said, where=self._where, doing="counting rows failed")
         return counted if self.counting else None
 
 
@@ -169,6 +174,7 @@ def snapshot(
         while "end" not in (value := receive()):
             tables.add(value["oid"])
         counting = 0 <= head["bytes"] <= count_up_to and count_up_to > 0
+        said = len(process.stderr)
         if counting:
             _send(process, _COUNT)
         yield Snapshot(
@@ -180,4 +186,5 @@ def snapshot(
             process,
             buffer,
             where,
+            said,
         )
