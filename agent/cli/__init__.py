@@ -140,6 +140,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.exit(output.exit_code(error.exit_status, form))
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        _no_verb(error, form)
     except click.ClickException as error:
         usage = error.format_message()
         usage = usage[:1].lower() + usage[1:].rstrip(".")
@@ -156,7 +158,18 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     sys.exit(int(ExitStatus.OK))
 
 
+def _no_verb(error: click.exceptions.NoArgsIsHelpError, form: output.Form) -> NoReturn:
+    """Show a person the help; tell a program that a verb is missing."""
+    if form == "human":
+        output.say(error.format_message())
+    else:
+        output.fail(Art32Error(Code.USAGE, "a verb is missing", hint=_help_hint(error)), form)
+    sys.exit(output.exit_code(ExitStatus.USAGE, form))
+
+
 def _help_hint(error: click.ClickException) -> str:
+    if isinstance(error, click.NoSuchOption) and error.option_name in ("--config", "--output"):
+        return f"`{error.option_name}` stands before the verb: art32 {error.option_name} ... VERB"
     context = getattr(error, "ctx", None)
     return f"{context.command_path} --help" if context else "art32 --help"
 

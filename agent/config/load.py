@@ -38,6 +38,10 @@ def load(path: Path) -> Configuration:
         raise Art32Error(
             Code.CONFIG_INVALID, f"`{path}` is not TOML: {error}", hint="see https://toml.io"
         ) from error
+    except (ValueError, RecursionError) as error:  # a number of 4301 digits, 1000 brackets
+        raise Art32Error(
+            Code.CONFIG_INVALID, f"`{path}` holds a number or a nesting beyond all measure"
+        ) from error
     return parse(document, origin=str(path))
 
 
@@ -78,8 +82,16 @@ def _reason(kind: str, message: str) -> str:
         case "union_tag_not_found":
             return "has no `kind`"
         case "union_tag_invalid":
-            return (
-                "is of a `kind` that is not known; known are " + message.split(":", 1)[-1].strip()
-            )
+            return "is of a `kind` that is not known; known are " + message.split(":", 1)[
+                -1
+            ].strip().replace("'", "`")
+        case "string_type" | "path_type":
+            return "is not a string"
+        case "tuple_type":
+            return "is not a list"
+        case "model_type" | "model_attributes_type":
+            return "is not a table"
+        case "string_pattern_mismatch":
+            return "does not match `" + message.split("'", 1)[-1].removesuffix("'") + "`"
     text = message.removeprefix("Value error, ")
     return text[:1].lower() + text[1:]
