@@ -50,10 +50,12 @@ def parse(document: dict[str, Any], *, origin: str) -> Configuration:
     try:
         return Configuration.model_validate(document)
     except ValidationError as error:
+        items = error.errors(include_input=False, include_url=False)
+        inside = {item["loc"][:depth] for item in items for depth in range(len(item["loc"]))}
         found = [
             f"{_path(item['loc'])}: {_reason(item['type'], item['msg'])}"
-            for item in error.errors(include_input=False, include_url=False)
-            if "after validation" not in item["msg"]  # said already, by what is wrong inside
+            for item in items
+            if item["loc"] not in inside  # a list is too short because what is in it is wrong
         ]
         count = "one mistake" if len(found) == 1 else f"{len(found)} mistakes"
         raise Art32Error(
@@ -65,11 +67,13 @@ def parse(document: dict[str, Any], *, origin: str) -> Configuration:
 
 def _path(location: tuple[int | str, ...]) -> str:
     text = ""
+    before: int | str = ""
     for part in location:
         if isinstance(part, int):
             text += f"[{part}]"
-        elif part not in _KINDS:
+        elif part not in _KINDS or not (before == "store" or isinstance(before, int)):
             text += f".{part}" if text else part
+        before = part
     return f"`{text}`" if text else "the file"
 
 
@@ -93,5 +97,9 @@ def _reason(kind: str, message: str) -> str:
             return "is not a table"
         case "string_pattern_mismatch":
             return "does not match `" + message.split("'", 1)[-1].removesuffix("'") + "`"
+        case "too_short":
+            return "is empty"
     text = message.removeprefix("Value error, ")
+    for thing in ("Input", "String", "Value"):
+        text = text.replace(f"{thing} should ", "must ", 1)
     return text[:1].lower() + text[1:]

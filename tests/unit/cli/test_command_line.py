@@ -1,0 +1,180 @@
+"""Wrong command lines: one clear error, the right exit status, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from agent import cli
+from agent.errors import Art32Error, Code, ExitStatus
+
+CANARY = "canary-5f1c-of-the-tests"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a run printed and exited with."""
+
+    status: int
+    out: str
+    err: str
+
+
+Say = Callable[..., Said]
+
+
+@pytest.fixture
+def say(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Say]:
+    """Run a command line in this process, without a configuration of the machine's own."""
+    monkeypatch.setenv("ART32_CONFIG", str(tmp_path / "not-there.toml"))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def run(*arguments: str) -> Said:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.main(list(arguments))
+        printed = capsys.readouterr()
+        assert isinstance(end.value.code, int)
+        return Said(end.value.code, printed.out, printed.err)
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("frobnicate",), "no such command `frobnicate`"),
+        (("backup", "frobnicate"), "no such command `frobnicate`"),
+        (("backup", "run", "--frobnicate"), "no such option `--frobnicate`"),
+        (("--output", "xml", "doctor"), "`xml` is not one of"),
+        (("--config",), "option `--config` requires an argument"),
+        (("restore",), "missing argument `SOURCE`"),
+        (("restore", "app"), "missing option `--to`"),
+        (("backup", "show"), "missing argument `ID`"),
+        (("backup", "show", "one", "two"), "unexpected extra argument"),
+        (("backup", "verify", "--tier", "deep"), "`deep` is not one of"),
+        (("backup", "delete"), "missing argument `ID...`"),
+    ],
+)
+def test_a_wrong_command_line_is_a_usage_error_with_a_hint(
+    say: Say, words: tuple[str, ...], sentence: str
+) -> None:
+    said = say(*words)
+    assert (said.status, said.out) == (ExitStatus.USAGE, "")
+    first, second = said.err.splitlines()
+    assert first.startswith("art32: error: ")
+    assert sentence in first
+    assert not first.endswith(".")
+    assert second.startswith("hint: art32")
+
+
+@pytest.mark.parametrize("words", [(), ("backup",), ("config",)])
+def test_a_command_line_without_a_verb_shows_the_help_and_is_an_error(
+    say: Say, words: tuple[str, ...]
+) -> None:
+    said = say(*words)
+    assert (said.status, said.out) == (ExitStatus.USAGE, "")
+    assert said.err.startswith("Usage: art32")
+    assert "error" not in said.err
+
+
+def test_a_global_option_after_the_verb_is_told_its_place(say: Say) -> None:
+    said = say("backup", "list", "--output", "json")
+    assert said.status == ExitStatus.USAGE
+    assert json.loads(said.err)["hint"].startswith("`--output` stands before the verb")
+
+
+@pytest.mark.parametrize("verb", [("doctor",), ("backup", "run"), ("config", "check")])
+def test_a_missing_configuration_says_how_to_make_one(say: Say, verb: tuple[str, ...]) -> None:
+    said = say(*verb)
+    assert (said.status, said.out) == (ExitStatus.CONFIGURATION, "")
+    assert "cannot be read: No such file or directory" in said.err
+    assert "hint: art32 config sample" in said.err
+
+
+def test_an_error_as_json_is_one_object_on_standard_error(say: Say) -> None:
+    said = say("--output", "json", "backup", "list")
+    assert said.out == ""
+    document = json.loads(said.err)
+    assert document["schema"] == "art32.error/1"
+    assert (document["ok"], document["code"]) == (False, "config-missing")
+    assert document["exit_status"] == said.status == ExitStatus.CONFIGURATION
+
+
+def test_an_error_for_monitoring_is_one_critical_line(say: Say) -> None:
+    said = say("--output", "nagios", "backup", "list")
+    assert (said.status, said.err) == (2, "")
+    assert said.out.startswith("ART32 CRITICAL - config-missing: ")
+    assert said.out.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-11-23", "2026-11-23T03:15:00", ""])
+def test_a_moment_without_a_time_zone_is_a_usage_error(say: Say, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text(f'host = "db1"\n[store]\nkind = "directory"\npath = "{tmp_path}"\n')
+    said = say("--config", str(file), "restore", "app", "--to", str(tmp_path / "x"), "--at", text)
+    assert said.status == ExitStatus.USAGE
+    assert "is no moment with a time zone" in said.err
+    assert "hint: as in --at 2026-11-23T03:15:00Z" in said.err
+
+
+def test_a_defect_is_reported_by_type_and_place_and_never_by_its_text(
+    say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(_: object) -> None:
+        raise RuntimeError(CANARY)
+
+    monkeypatch.setattr("agent.config.load.load", explode)
+    said = say("config", "check")
+    assert (said.status, said.out) == (ExitStatus.DEFECT, "")
+    assert "a defect in art32: `RuntimeError` at `agent." in said.err
+    assert "Traceback" not in said.err
+    assert CANARY not in said.err
+
+
+def test_a_closed_standard_output_is_no_traceback(
+    say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def close(_: object) -> None:
+        raise Art32Error(Code.DISK, "the disk is full", hint="make room", runbook="disk-full")
+
+    monkeypatch.setattr("agent.config.load.load", close)
+    said = say("config", "check")
+    assert said.status == ExitStatus.STORE
+    assert said.err == "art32: error: the disk is full\nhint: make room\nrunbook: disk-full\n"
+
+
+WORDS = st.one_of(
+    st.sampled_from(
+        [
+            *("backup", "run", "list", "show", "verify", "prune", "delete", "accept", "restore"),
+            *("config", "check", "sample", "schema", "doctor", "--config", "--output", "json"),
+            *("nagios", "--to", "-", "--id", "--at", "--only", "--host", "--apply", "--tier"),
+            *("hashes", "--dry-run", "--", "-h", "--version", "", "--all-hosts", "--no-probe"),
+        ]
+    ),
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12),
+)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(WORDS, max_size=6))
+@example(["--config", "", "config", "check"])
+@example(["--output=json", "--", "backup"])
+def test_no_command_line_ends_in_a_defect(say: Say, words: list[str]) -> None:
+    said = say(*words)
+    assert said.status in {int(status) for status in ExitStatus} - {int(ExitStatus.DEFECT)}
+    assert "Traceback" not in said.err + said.out
+    if said.status not in (ExitStatus.OK, ExitStatus.USAGE):
+        assert said.status == ExitStatus.CONFIGURATION
