@@ -28,6 +28,7 @@ from agent.store import Store
 
 STANDARD_OUTPUT = "-"
 _PASSPHRASE_LENGTH = 44
+_DATABASES = ("postgresql", "mysql")
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,7 @@ def restore(
                 sentence = "written to standard output"
             else:
                 wanted = request(ready.details)
+                _require_fitting(wanted.target, ready.details.kind)
                 adapter = plugin(ready.details.kind)
                 adapter.check_target(wanted)
                 sentence = adapter.restore(stream, wanted)
@@ -194,6 +196,18 @@ def restore(
             result=outcome,
         )
     return Restored(backup.id, sentence, stream.count, clock.monotonic() - begun)
+
+
+def _require_fitting(target: str, kind: str) -> None:
+    """Raise TARGET_FAILED when a database is named for something else, or the other way round."""
+    scheme = target.partition("://")[0] if "://" in target else None
+    if scheme != (kind if kind in _DATABASES else None):
+        wanted = f"`{kind}://...`" if kind in _DATABASES else "a path"
+        raise Art32Error(
+            Code.TARGET_FAILED,
+            f"`{target}` is no target for a backup of kind `{kind}`",
+            hint=f"restore it to {wanted}, or to standard output with `--to -`",
+        )
 
 
 class _Counted:

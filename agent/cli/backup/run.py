@@ -40,8 +40,15 @@ def command(context: Context, sources: tuple[str, ...], dry_run: bool) -> None:
                 result = make.back_up(config, source, writer, progress=progress.at)
             results.append(result)
             if result.error is not None and context.form == "human":
-                output.fail(result.error, context.form)
+                output.fail(_about(source, result.error), context.form)
     context.finish(_run_answer(results, warnings))
+
+
+def _about(source: Source, error: Art32Error) -> Art32Error:
+    """Return the error with its source named."""
+    name = f"`{source.name}`"
+    sentence = error.sentence if name in error.sentence else f"source {name}: {error.sentence}"
+    return Art32Error(error.code, sentence, hint=error.hint, runbook=error.runbook)
 
 
 def _chosen(config: Configuration, names: tuple[str, ...]) -> list[Source]:
