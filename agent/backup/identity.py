@@ -12,7 +12,7 @@ from agent.crypto import keys, recipients
 from agent.crypto.home import Home, isolated_home
 from agent.crypto.keys import PublicKey
 from agent.crypto.recipients import CheckedRecipient
-from agent.crypto.signatures import Keyring
+from agent.crypto.signatures import Keyring, sign
 from agent.errors import Art32Error, Code
 
 
@@ -62,6 +62,7 @@ def writer(config: Configuration) -> Iterator[Writer]:
         signer = keys.read_file(home, config.signing, what=what)
         keys.require_usable(signer, "s", what=what)
         keys.import_files(home, [config.signing])
+        sign(home, config.signing.fingerprint, b"")  # not only hours later, after the dump
         yield Writer(home, checked, signer)
 
 

@@ -108,7 +108,7 @@ def open_key(config: Configuration, store: Store, backup: Backup, found: Manifes
     if extra is None:
         command.append("--no-tty")
     done = run.run(
-        [*command, "--status-fd", "2", "--decrypt"],
+        [*command, "--max-output", "4096", "--status-fd", "2", "--decrypt"],
         stdin=sealed,
         extra_environment=extra,
         timeout=600,

@@ -12,6 +12,9 @@ from agent.config.model import PinnedKey
 from agent.crypto.home import Home
 from agent.errors import Art32Error, Code
 
+# With the model `always`, gpg ends fatally over an expired key in a home without a trustdb.
+_LISTING = ("--trust-model", "direct", "--with-colons")
+
 
 @dataclass(frozen=True)
 class Subkey:
@@ -38,6 +41,7 @@ class PublicKey:
     """A primary key with its subkeys, the primary first. No user id: those are personal data."""
 
     parts: tuple[Subkey, ...]
+    private: bool = False  # whether its file holds the private half
 
     @property
     def fingerprint(self) -> str:
@@ -74,13 +78,15 @@ def _moment(field: str) -> datetime | None:
 def parse_colons(listing: str) -> tuple[PublicKey, ...]:
     """Given `gpg --with-colons` output, return its public keys (GnuPG's doc/DETAILS)."""
     keys: list[list[Subkey]] = []
+    private = []
     pending: list[str] | None = None
-    for line in listing.splitlines():
+    for line in listing.split("\n"):  # a user id may hold what splitlines() takes for a line's end
         fields = line.split(":")
         if fields[0] in ("pub", "sec", "sub", "ssb"):
             pending = fields
             if fields[0] in ("pub", "sec"):
                 keys.append([])
+                private.append(fields[0] == "sec")
         elif fields[0] == "fpr" and pending is not None and keys:
             keys[-1].append(
                 Subkey(
@@ -93,7 +99,11 @@ def parse_colons(listing: str) -> tuple[PublicKey, ...]:
                 )
             )
             pending = None
-    return tuple(PublicKey(tuple(parts)) for parts in keys if parts)
+    return tuple(
+        PublicKey(tuple(parts), secret)
+        for parts, secret in zip(keys, private, strict=True)
+        if parts
+    )
 
 
 def read_file(home: Home, pinned: PinnedKey, *, what: str) -> PublicKey:
@@ -111,7 +121,7 @@ def read_file(home: Home, pinned: PinnedKey, *, what: str) -> PublicKey:
             f"the key file `{path}` of {what} cannot be read: {error.strerror}",
             hint=f"gpg --export --armor {pinned.fingerprint} > {path}",
         ) from error
-    listing = run.run(home.command("--with-colons", "--show-keys"), stdin=content)
+    listing = run.run(home.command(*_LISTING, "--show-keys"), stdin=content)
     found = parse_colons(listing.stdout.decode("utf-8", "replace"))
     if not found:
         raise Art32Error(
@@ -166,6 +176,6 @@ def import_files(home: Home, pinned: Sequence[PinnedKey]) -> None:
 
 def listed(home: Home) -> dict[str, PublicKey]:
     """Return the keys of a home by the fingerprint of their primaries."""
-    listing = run.run(home.command("--with-colons", "--list-keys"))
+    listing = run.run(home.command(*_LISTING, "--list-keys"))
     keys = parse_colons(listing.stdout.decode("utf-8", "replace"))
     return {key.fingerprint: key for key in keys}

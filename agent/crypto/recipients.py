@@ -25,11 +25,21 @@ class CheckedRecipient:
 
 
 def check(home: Home, recipients: Sequence[Recipient]) -> tuple[CheckedRecipient, ...]:
-    """Return the recipients with their keys; raise a key error when *any* of them is unusable."""
+    """Return the recipients with their keys; raise a key error when *any* of them is unusable.
+
+    A file with a private key is refused: a host must not be able to read its own backups.
+    """
     checked = []
     for recipient in recipients:
         what = f"recipient `{recipient.name}`"
         key = read_file(home, recipient, what=what)
+        if key.private:
+            raise Art32Error(
+                Code.KEY_UNUSABLE,
+                f"the key file `{recipient.key_file}` of {what} holds the private key",
+                hint="export the public half alone (`gpg --export --armor`), and take the private "
+                "key off this machine",
+            )
         require_usable(key, "e", what=what)
         checked.append(CheckedRecipient(recipient, key))
     return tuple(checked)

@@ -90,7 +90,7 @@ class Keyring:
         )
 
     def _judge(self, status: str) -> Signature:
-        lines = [line.split() for line in status.splitlines() if line.startswith("[GNUPG:] ")]
+        lines = [line.split() for line in status.split("\n") if line.startswith("[GNUPG:] ")]
         by_keyword = {fields[1]: fields[2:] for fields in lines}
         if sum(fields[1] == "NEWSIG" for fields in lines) != 1:
             return Signature(Validity.BAD)
@@ -99,7 +99,7 @@ class Keyring:
         if "NO_PUBKEY" in by_keyword:
             return Signature(Validity.UNKNOWN_SIGNER)
         valid = by_keyword.get("VALIDSIG")
-        if valid is None or len(valid) < 10:
+        if valid is None or len(valid) < 10 or valid[8] != "00":  # 01 ignores line ends
             return Signature(Validity.BAD)
         key = self.keys.get(valid[9])
         part = key.part(valid[0]) if key else None

@@ -168,8 +168,14 @@ def decrypt(home: Home, passphrase: str, message: bytes | memoryview, *, what: s
         packets.check_symmetric(message)
     except packets.MalformedError as error:
         raise Art32Error(Code.CORRUPT, f"{what} is not an encrypted segment: {error}") from error
-    decryption = _Filter(home, passphrase, "--decrypt")
-    decryption.write(message)
+    # what art32 writes is not compressed by gpg: plaintext larger than its message is a bomb
+    decryption = _Filter(home, passphrase, "--max-output", str(len(message)), "--decrypt")
+    try:
+        decryption.write(message)
+    except Art32Error as error:
+        raise Art32Error(
+            Code.CORRUPT, f"{what} does not decrypt: gpg does not read it to its end"
+        ) from error
     decryption.close_input()
     status, output, keywords = decryption.result()
     whole = {"DECRYPTION_OKAY", "GOODMDC", "END_DECRYPTION"} <= set(keywords)
