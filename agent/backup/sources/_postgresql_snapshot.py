@@ -72,8 +72,8 @@ _LIST = f"SELECT pg_catalog.json_build_object('oid', c.oid::int8){_TABLES};\n"
 # A table that cannot be counted must not end the transaction under pg_dump, which then could only
 # complain of a snapshot that is gone: it goes on, and the number of answers tells.
 _COUNT = (
-    "\\set ON_ERROR_STOP off\n\\set ON_ERROR_ROLLBACK on\n"
-    "SELECT pg_catalog.format('SELECT pg_catalog.json_build_object("  # noqa: S608
+    "\\set ON_ERROR_STOP off\n\\set ON_ERROR_ROLLBACK on\n"  # noqa: S608
+    "SELECT pg_catalog.format('SELECT pg_catalog.json_build_object("
     "''table'', %L, ''rows'', pg_catalog.count(*)) FROM ONLY %I.%I',"
     f" n.nspname || '.' || c.relname, n.nspname, c.relname){_TABLES}\n\\gexec\n"
 )
