@@ -8,13 +8,14 @@ Age and order go by the store's clock, never by a name or by the host's clock.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 from itertools import groupby
 
+from agent import parallel
 from agent.backup import layout, manifest
 from agent.backup.identity import Reader
 from agent.backup.layout import Place
@@ -113,8 +114,11 @@ def read(
     """
     start = "" if host is None else f"{host}/" if source is None else f"{host}/{source}/"
     groups = _grouped(store.list(start))
-    with ThreadPoolExecutor(_READERS) as pool:
-        judged = pool.map(lambda group: judge(store, reader, prefix, *group), groups)
+    with contextlib.closing(
+        parallel.ordered(
+            lambda group: judge(store, reader, prefix, *group), groups, workers=_READERS
+        )
+    ) as judged:
         found = [backup for backup in judged if source is None or backup.place.source == source]
     found.sort(key=lambda backup: (backup.stored_at, backup.place))
     return _with_chain_notes(found)

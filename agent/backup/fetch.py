@@ -6,12 +6,11 @@ Several segments are under way at once; memory is bounded by their number.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 
-from agent import compression
+from agent import compression, parallel
 from agent.backup import layout
 from agent.backup.catalog import Backup
 from agent.backup.manifest import Details, Manifest, ObjectEntry, sha256
@@ -79,21 +78,7 @@ def _segments(
         data = fetch(store, backup, entry)
         return symmetric.decrypt(home, passphrase, data, what=f"`{entry.name[:12]}...`")
 
-    pool = ThreadPoolExecutor(WORKERS)
-    waiting: deque[tuple[ObjectEntry, Future[bytearray]]] = deque()
-    remaining = iter(entries)
-    try:
-        for entry in remaining:
-            waiting.append((entry, pool.submit(one, entry)))
-            if len(waiting) > WORKERS:
-                break
-        while waiting:
-            entry, future = waiting.popleft()
-            data = future.result()
+    with contextlib.closing(parallel.ordered(one, entries, workers=WORKERS)) as decrypted:
+        for entry, data in zip(entries, decrypted, strict=True):
             fetched(entry.size)
-            following = next(remaining, None)
-            if following is not None:
-                waiting.append((following, pool.submit(one, following)))
             yield data
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

@@ -7,11 +7,12 @@ checksum; needs a private key.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 
+from agent import parallel
 from agent.backup import catalog, fetch
 from agent.backup.catalog import Backup, State
 from agent.backup.manifest import ObjectEntry
@@ -77,8 +78,8 @@ def _hashes(store: Store, backup: Backup, progress: Callable[[int], None]) -> No
         return entry.size
 
     entries = catalog.require_complete(backup).objects
-    with ThreadPoolExecutor(_READERS) as pool:
-        for size in pool.map(one, entries):
+    with contextlib.closing(parallel.ordered(one, entries, workers=_READERS)) as sizes:
+        for size in sizes:
             progress(size)
 
 
