@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
@@ -124,7 +124,7 @@ class Directory:
         """Say what a directory cannot do; raise STORE_MISSING when the root is not there."""
         self._check_root()
         notes = ["writer, keeper and restorer are one person here: who writes can read and delete"]
-        if os.stat(self._root).st_dev == os.stat("/").st_dev:
+        if self._root.stat().st_dev == Path("/").stat().st_dev:
             notes.append("the directory lies on this machine's own disk and is lost with it")
         return StoreFacts(versioned=False, default_retention_days=0, notes=tuple(notes))
 
@@ -149,7 +149,7 @@ class Directory:
                 os.close(descriptor)
 
     @contextlib.contextmanager
-    def _opened(self, parts: list[str], *, make: bool = False) -> Iterator[int]:
+    def _opened(self, parts: Sequence[str], *, make: bool = False) -> Iterator[int]:
         """Open a directory below the root, part by part, never through a symbolic link."""
         descriptor = os.open(self._checked_root(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -173,7 +173,7 @@ class Directory:
 
     def _check_root(self) -> None:
         try:
-            there = stat.S_ISDIR(os.stat(self._root).st_mode)
+            there = stat.S_ISDIR(self._root.stat().st_mode)
         except (FileNotFoundError, NotADirectoryError):
             there = False
         if not there:

@@ -13,8 +13,8 @@ def is_valid(name: str) -> bool:
     """Say whether a name is a relative path that means the same in every store.
 
     Parts are separated by single slashes; none is empty, `.`, `..` or one of our temporaries;
-    control characters and what is no UTF-8 are out. 255 bytes a part is what file systems take;
-    S3 takes 1024 bytes for prefix and name together.
+    control characters, what is no UTF-8, and backslashes, which some servers take for slashes, are
+    out. File systems take 255 bytes a part, S3 takes 1024 bytes for prefix and name together.
     """
     try:
         encoded = name.encode("utf-8")
@@ -22,7 +22,7 @@ def is_valid(name: str) -> bool:
         return False
     if not encoded or len(encoded) > NAME_BYTES:
         return False
-    if any(ord(character) < 0x20 or ord(character) == 0x7F for character in name):
+    if any(ord(character) < 0x20 or character in "\\\x7f" for character in name):
         return False
     return all(
         part not in ("", ".", "..")
@@ -42,6 +42,6 @@ def check(name: str) -> str:
         raise Art32Error(
             Code.SUSPECT,
             f"`{shown}` cannot be the name of an object",
-            hint="names are relative paths without `..`, empty parts or control characters",
+            hint="names are relative paths without `..`, backslashes or control characters",
         )
     return name

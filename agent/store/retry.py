@@ -1,4 +1,4 @@
-"""Trying again: which failures are worth it is said by the store, how often and when is said here."""
+"""Trying again: the store says which failures are worth it, this module how often and when."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def pause(attempt: int, wish: float | None) -> float:
     Exponential, half of it random, so that hosts that failed together do not come back together;
     never less than the server asked for, which counts up to five minutes.
     """
-    longest = min(_FIRST_PAUSE * 2 ** min(attempt - 1, 16), _LONGEST_PAUSE)
+    longest = min(_FIRST_PAUSE * float(1 << min(attempt - 1, 16)), _LONGEST_PAUSE)
     jittered = longest / 2 + secrets.randbelow(1_000_000) / 1_000_000 * longest / 2
     return max(jittered, min(wish or 0.0, _LONGEST_WISH))
 

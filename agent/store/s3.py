@@ -10,10 +10,8 @@ from __future__ import annotations
 import base64
 import binascii
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, MutableSequence, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent import clock
@@ -29,33 +27,16 @@ from agent.store import (
     s3_client,
     s3_errors,
 )
+from agent.store.s3_body import body_of
+from agent.store.s3_versions import NOT_ALLOWED, NOT_OFFERED, Listing, Version
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_SMALL = 32 << 10
 _READ_BYTES = 1 << 20
-_NOT_OFFERED = {"NotImplemented", "MethodNotAllowed", "501", "405"}
+_NOT_THERE = frozenset({"NoSuchKey", "NoSuchVersion", "404"})
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Version:
-    """One version of a name, or a delete marker."""
-
-    key: str
-    version: str
-    latest: bool
-    marker: bool
-    stored_at: datetime
-    size: int
-
-    @property
-    def reference(self) -> dict[str, Any]:
-        """The arguments that name exactly this version."""
-        plain = self.latest and self.version in ("", "null")
-        return {"Key": self.key} if plain else {"Key": self.key, "VersionId": self.version}
 
 
 class S3:
@@ -67,10 +48,15 @@ class S3:
         self._base = f"{config.prefix}/" if config.prefix else ""
         self._lock = threading.Lock()
         self._client: S3Client | None = None
+        self._listing = Listing(lambda: self.client, config.bucket, self._retried)
 
     @property
     def address(self) -> str:
         return f"s3://{self._bucket}/{self._base}".rstrip("/")
+
+    @property
+    def bucket(self) -> str:
+        return self._bucket
 
     @property
     def client(self) -> S3Client:
@@ -90,19 +76,24 @@ class S3:
         Raise OBJECT_EXISTS when the name is taken, CORRUPT when the bytes are not those of
         `sha256`.
         """
+        self.put_version(name, data, sha256=sha256)
+
+    def put_version(self, name: str, data: Bytes, *, sha256: str) -> str | None:
+        """Do what `put` does and return the version that it made, None when that is not known."""
         key = self.key(name)
         try:
             checksum = base64.b64encode(bytes.fromhex(sha256)).decode("ascii")
         except ValueError as error:
             raise Art32Error(Code.DEFECT, "a hash must be given in hexadecimal") from error
 
-        def send(stored_perhaps: bool) -> None:
+        def send(stored_perhaps: bool) -> str | None:
             try:
-                self.client.put_object(
+                answer = self.client.put_object(
                     Bucket=self._bucket,
                     Key=key,
                     Body=body_of(data),
-                    ContentLength=len(memoryview(data).cast("B")),
+                    ContentLength=memoryview(data).nbytes,
+                    ChecksumAlgorithm="SHA256",  # a bucket with default locks asks for it
                     ChecksumSHA256=checksum,
                     IfNoneMatch="*",
                 )
@@ -113,8 +104,10 @@ class S3:
                     raise Art32Error(
                         Code.OBJECT_EXISTS, f"`{name}` is in the store already"
                     ) from failure
+                return None
+            return answer.get("VersionId")
 
-        self._retried(send, f"put of `{name}`")
+        return self._retried(send, f"put of `{name}`")
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Yield the oldest version of each name, in order of the names, a page at a time.
@@ -122,7 +115,7 @@ class S3:
         Where versions cannot be listed, or the server knows none, yield the objects as they are.
         """
         oldest: Version | None = None
-        for version in self._versions(self._base + prefix):
+        for version in self._listing.versions(self._base + prefix):
             if version.marker:
                 continue
             if oldest is not None and version.key != oldest.key:
@@ -214,7 +207,7 @@ class S3:
 
     def facts(self) -> StoreFacts:
         """Return what the bucket says of versions and of its default lock."""
-        notes: list[str] = []
+        notes: MutableSequence[str] = []
         versioned: bool | None = None
         answer = self._asked(lambda: self.client.get_bucket_versioning(Bucket=self._bucket))
         if answer is None:
@@ -226,7 +219,7 @@ class S3:
         days, mode = self._default_lock(notes)
         return StoreFacts(versioned, days, mode, tuple(notes))
 
-    def _default_lock(self, notes: list[str]) -> tuple[int | None, str | None]:
+    def _default_lock(self, notes: MutableSequence[str]) -> tuple[int | None, str | None]:
         answer = self._asked(
             lambda: self.client.get_object_lock_configuration(Bucket=self._bucket),
             nothing=("ObjectLockConfigurationNotFoundError", "404"),
@@ -240,6 +233,21 @@ class S3:
             notes.append("the bucket has no default retention: what is stored can be deleted")
         return days, rule.get("Mode")
 
+    def answer(self, request: Callable[[S3Client], Any]) -> dict[str, Any]:
+        """Return the server's answer to a request of any kind, a refusal (4xx) too."""
+
+        def ask(_: bool) -> dict[str, Any]:
+            try:
+                return dict(request(self.client))
+            except Exception as failure:
+                retryable = s3_errors.classify(failure, self._config, what="a probe").retryable
+                refusal = getattr(failure, "response", None)
+                if retryable or refusal is None:
+                    raise
+                return dict(refusal)
+
+        return self._retried(ask, "a probe")
+
     def _asked(
         self, question: Callable[[], Any], *, nothing: tuple[str, ...] = ()
     ) -> dict[str, Any] | None:
@@ -252,7 +260,7 @@ class S3:
                 code = s3_errors.code_of(failure)
                 if code in nothing:
                     return {}
-                if code in _NOT_OFFERED or code in ("AccessDenied", "403"):
+                if code in NOT_OFFERED | NOT_ALLOWED:
                     return None
                 raise
 
@@ -262,11 +270,7 @@ class S3:
         self, action: Callable[[bool], Result], what: str, *, missing: str | None = None
     ) -> Result:
         def classify(failure: Exception) -> retry.Trouble:
-            if missing is not None and s3_errors.code_of(failure) in (
-                "NoSuchKey",
-                "NoSuchVersion",
-                "404",
-            ):
+            if missing is not None and s3_errors.code_of(failure) in _NOT_THERE:
                 return retry.Trouble(self._missing(missing))
             return s3_errors.classify(failure, self._config, what=what)
 
@@ -280,10 +284,10 @@ class S3:
         if names.is_valid(name):
             yield StoredObject(name, version.size, version.stored_at)
 
-    def _all_of(self, key: str, *, fall_back: bool = False) -> list[Version]:
+    def _all_of(self, key: str, *, fall_back: bool = False) -> Sequence[Version]:
         """Return all versions and markers of one key, newest first."""
         found = []
-        for version in self._versions(key, fall_back=fall_back):
+        for version in self._listing.versions(key, fall_back=fall_back):
             if version.key != key:  # keys come in order, and no other sorts before its prefix
                 break
             found.append(version)
@@ -299,64 +303,6 @@ class S3:
                 oldest = version
         return oldest.reference
 
-    def _versions(self, prefix: str, *, fall_back: bool = True) -> Iterator[Version]:
-        """Yield all versions and delete markers by key, each key's newest first.
-
-        With `fall_back`, where versions cannot be listed, yield the plain objects in their place;
-        without it, only where the server knows no versions at all.
-        """
-        marks: dict[str, str] = {}
-        while True:
-            page = self._version_page(prefix, marks, fall_back=fall_back)
-            if page is None:
-                yield from self._plain(prefix)
-                return
-            yield from _merged(page)
-            if not page.get("IsTruncated"):
-                return
-            marks = {
-                "KeyMarker": page["NextKeyMarker"],
-                "VersionIdMarker": page.get("NextVersionIdMarker", ""),
-            }
-            if not marks["VersionIdMarker"]:
-                del marks["VersionIdMarker"]
-
-    def _version_page(
-        self, prefix: str, marks: dict[str, str], *, fall_back: bool
-    ) -> dict[str, Any] | None:
-        def ask(_: bool) -> dict[str, Any] | None:
-            try:
-                return dict(
-                    self.client.list_object_versions(Bucket=self._bucket, Prefix=prefix, **marks)
-                )
-            except Exception as failure:
-                code = s3_errors.code_of(failure)
-                if not marks and (
-                    code in _NOT_OFFERED or (fall_back and code in ("AccessDenied", "403"))
-                ):
-                    return None
-                raise
-
-        return self._retried(ask, "list")
-
-    def _plain(self, prefix: str) -> Iterator[Version]:
-        token: dict[str, str] = {}
-        while True:
-            page = self._retried(
-                partial(self._plain_page, prefix, token),
-                "list",
-            )
-            for entry in page.get("Contents", []):
-                yield Version(
-                    entry["Key"], "", True, False, _utc(entry["LastModified"]), entry["Size"]
-                )
-            if not page.get("IsTruncated"):
-                return
-            token = {"ContinuationToken": page["NextContinuationToken"]}
-
-    def _plain_page(self, prefix: str, token: dict[str, str], _: bool) -> dict[str, Any]:
-        return dict(self.client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **token))
-
     def _delete_version(self, name: str, version: Version) -> bool:
         """Delete one version; return False when a lock keeps it."""
 
@@ -364,7 +310,7 @@ class S3:
             try:
                 self.client.delete_object(Bucket=self._bucket, **version.reference)
             except Exception as failure:
-                if s3_errors.code_of(failure) in ("NoSuchKey", "NoSuchVersion", "404"):
+                if s3_errors.code_of(failure) in _NOT_THERE:
                     return True
                 if s3_errors.status_of(failure) in (400, 403, 409) and self._is_locked(version):
                     return False
@@ -380,68 +326,10 @@ class S3:
             nothing=("NoSuchObjectLockConfiguration", "404", "InvalidRequest"),
         )
         until = (retention or {}).get("Retention", {}).get("RetainUntilDate")
-        if until is not None and _utc(until) > clock.now():
+        if until is not None and until.astimezone(UTC) > clock.now():
             return True
         hold = self._asked(
             lambda: self.client.get_object_legal_hold(Bucket=self._bucket, **version.reference),
             nothing=("NoSuchObjectLockConfiguration", "404", "InvalidRequest"),
         )
         return bool((hold or {}).get("LegalHold", {}).get("Status") == "ON")
-
-
-def body_of(data: Bytes) -> Any:
-    """Return data in the form in which a stalled transfer is noticed.
-
-    The socket's limit counts for one `send`: bytes go out in a single one, which must then be over
-    in time however long the transfer takes (and never, on a slow line); a file goes in pieces.
-    A file also waits for `100 Continue` (RFC 9110 10.1.1), so that a refusal is heard before
-    the data has been sent. Small data fits into the socket's buffer and goes at once.
-    """
-    view = memoryview(data).cast("B")
-    return bytes(view) if len(view) <= _SMALL else _View(view)
-
-
-class _View:
-    """Bytes as a file to read, without a copy of the whole."""
-
-    def __init__(self, view: memoryview) -> None:
-        self._view = view
-        self._position = 0
-
-    def __len__(self) -> int:
-        return len(self._view)
-
-    def read(self, size: int | None = -1) -> bytes:
-        end = len(self._view) if size is None or size < 0 else self._position + size
-        piece = bytes(self._view[self._position : end])
-        self._position += len(piece)
-        return piece
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        start = (0, self._position, len(self._view))[whence]
-        self._position = max(0, min(start + offset, len(self._view)))
-        return self._position
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)
-
-
-def _merged(page: dict[str, Any]) -> Iterator[Version]:
-    """Yield a page's versions and markers in the order of their keys."""
-    entries = [
-        Version(
-            entry["Key"],
-            entry.get("VersionId", ""),
-            entry.get("IsLatest", False),
-            marker,
-            _utc(entry["LastModified"]),
-            entry.get("Size", 0),
-        )
-        for kind, marker in (("Versions", False), ("DeleteMarkers", True))
-        for entry in page.get(kind, [])
-    ]
-    yield from sorted(entries, key=lambda version: version.key)

@@ -58,10 +58,7 @@ def build(config: S3Store) -> S3Client:
         session.set_config_variable("profile", config.profile)
     if config.ca_file is not None:
         _check_readable(config.ca_file, "ca_file")
-    settings: dict[str, Any] = {
-        "payload_signing_enabled": True,
-        "addressing_style": "path" if config.path_style else "auto",
-    }
+    not_in_the_stubs: dict[str, Any] = {"ignore_configured_endpoint_urls": True}
     try:
         return boto3.Session(botocore_session=session).client(
             "s3",
@@ -69,6 +66,7 @@ def build(config: S3Store) -> S3Client:
             endpoint_url=config.endpoint,
             verify=str(config.ca_file) if config.ca_file is not None else None,
             config=Config(
+                **not_in_the_stubs,
                 signature_version="s3v4",
                 retries={"total_max_attempts": 1, "mode": "standard"},
                 # botocore uses the first limit for every piece that it sends, not only to connect
@@ -78,8 +76,10 @@ def build(config: S3Store) -> S3Client:
                 tcp_keepalive=True,
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
-                ignore_configured_endpoint_urls=True,
-                s3=settings,
+                s3={
+                    "payload_signing_enabled": True,
+                    "addressing_style": "path" if config.path_style else "auto",
+                },
             ),
             **given,
         )

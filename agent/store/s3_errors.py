@@ -51,7 +51,7 @@ _FULL = {"QuotaExceeded", "EntityQuotaExceeded", "XMinioStorageFull", "Insuffici
 
 
 def code_of(failure: Exception) -> str:
-    """Return the S3 code of a refused request, or its HTTP status as text; "" for other failures."""
+    """Return the S3 code of a refused request, else its HTTP status; "" for other failures."""
     response = getattr(failure, "response", None)
     if not isinstance(response, Mapping):
         return ""
