@@ -212,3 +212,13 @@ def _require(identity: _Identity) -> None:
 def check(user: str) -> None:
     """Raise SANDBOX_UNAVAILABLE unless programs can be confined here; tried once per process."""
     _require(_identity(user))
+
+
+def give(path: Path, user: str) -> None:
+    """Make `path`, when this process is root, belong to the uid that confined programs have.
+
+    Raise SANDBOX_UNAVAILABLE as `confined` does.
+    """
+    identity = _identity(user)
+    if os.geteuid() == 0:
+        os.chown(path, identity.uid, identity.gid, follow_symlinks=False)

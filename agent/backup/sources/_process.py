@@ -15,6 +15,7 @@ from agent.errors import Art32Error, Code
 from agent.run import Process
 
 LINGER_SECONDS = 600.0
+ANY_STATUS = range(-128, 256)
 
 
 @dataclass(frozen=True)

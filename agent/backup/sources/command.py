@@ -1,70 +1,95 @@
-"""A source that is whatever a command prints on its standard output."""
+"""Whatever a command prints on its standard output.
+
+The command is run as it stands in the configuration, without a shell. Only its exit status, and
+its trailer where the format has one, say whether the output is whole.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 
 from agent.backup.sources import Dump, DumpReport, RestoreRequest, _file_target
-from agent.backup.sources._process import Ended, Tail, process_dump
+from agent.backup.sources._process import ANY_STATUS, Ended, Tail, failure, process_dump
 from agent.config.sources import CommandSource
 from agent.errors import Art32Error, Code
 
-TRAILER_BYTES = 4096
+TRAILER_WITHIN = 4096
 
 
 def probe(config: CommandSource) -> None:
     """Raise SOURCE_MISSING when the program is not there or may not be run."""
-    if shutil.which(config.command[0]) is None:
+    program = config.command[0]
+    if shutil.which(program) is None:
         raise Art32Error(
             Code.SOURCE_MISSING,
-            f"the command `{config.command[0]}` of source `{config.name}` cannot be run",
-            hint="give its full path, and make it executable for this user",
+            f"the program `{program}` of the source `{config.name}` does not exist or may not "
+            "be run",
+            hint="correct `command`, or install the program",
         )
 
 
-def members(_config: CommandSource) -> tuple[str, ...]:
-    """A command is one stream."""
+def members(config: CommandSource) -> tuple[str, ...]:  # noqa: ARG001
+    """Return the one member that a command's output is."""
     return ("",)
 
 
 @contextlib.contextmanager
-def dump(config: CommandSource, _member: str) -> Iterator[Dump]:
-    """Run the command; its exit status decides, then the trailer, then that there is anything."""
+def dump(config: CommandSource, member: str) -> Iterator[Dump]:  # noqa: ARG001
+    """Run the command and stream its output.
+
+    `finish` raises SOURCE_FAILED when the exit status is not 0, without what the command said:
+    nobody knows what personal data an unknown program prints. It raises SOURCE_EMPTY when there was no
+    output, SOURCE_INCOMPLETE when the last 4 KiB lack the configured trailer.
+    """
     probe(config)
-    tail = Tail(TRAILER_BYTES)
+    tail = Tail(TRAILER_WITHIN)
 
     def finish(ended: Ended) -> DumpReport:
+        if ended.status != 0:
+            raise failure(
+                os.path.basename(config.command[0]),
+                Ended(ended.status, b"", ended.size),
+                hint="run the command by hand to see what it says",
+            )
         if ended.size == 0:
             raise Art32Error(
-                Code.SOURCE_EMPTY,
-                f"the command of source `{config.name}` printed nothing",
-                hint="an empty dump is no backup; look at what the command should print",
+                Code.SOURCE_EMPTY, f"the command of `{config.name}` succeeded and printed nothing"
             )
-        if config.trailer is not None and config.trailer.encode() not in tail.value:
+        if config.trailer is not None and os.fsencode(config.trailer) not in tail.value:
             raise Art32Error(
                 Code.SOURCE_INCOMPLETE,
-                f"the output of source `{config.name}` ends without its trailer",
-                hint="the command was cut short, or `trailer` is not what it prints at its end",
+                f"the output of `{config.name}` lacks its trailer",
+                hint="run the command by hand and look at the end of what it prints",
             )
-        return DumpReport(facts={"command": list(config.command)})
+        return DumpReport(facts={"program": config.command[0]})
 
-    with process_dump(config.command, finish=finish, observers=(tail,)) as running:
+    with process_dump(
+        config.command, finish=finish, observers=(tail,), accepted=ANY_STATUS
+    ) as running:
         yield running
 
 
 def check_target(request: RestoreRequest) -> None:
-    """Raise TARGET_EXISTS or TARGET_FAILED unless the target is a new file, or may be replaced."""
-    if request.only is not None:
-        raise Art32Error(
-            Code.USAGE, "`--only` makes no sense for a command's output", hint="restore the whole"
-        )
+    """Raise TARGET_EXISTS or TARGET_FAILED unless the target is a file that may be made."""
+    _require_whole(request)
     _file_target.check(request)
 
 
 def restore(stream: Iterator[bytes], request: RestoreRequest) -> str:
-    """Write the stream to a new file of mode 0600."""
+    """Write the output to a new file of mode 0600, which gets its name last."""
+    _require_whole(request)
     path, size, kept = _file_target.write(stream, request)
-    replaced = f", what stood there is now `{kept}`" if kept else ""
-    return f"`{path}` holds {size} bytes{replaced}"
+    before = f"; what was there before is now `{kept}`" if kept is not None else ""
+    return f"{size} bytes are in `{path}`{before}"
+
+
+def _require_whole(request: RestoreRequest) -> None:
+    if request.only is not None:
+        raise Art32Error(
+            Code.USAGE,
+            "a command's output is restored as a whole",
+            hint="leave `--only` out",
+        )
