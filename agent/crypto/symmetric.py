@@ -107,6 +107,8 @@ class _Filter:
 
     def kill(self) -> None:
         self._process.kill()
+        self._reader.join()
+        self._process.__exit__()
         if self._status_fd >= 0:
             os.close(self._status_fd)
             self._status_fd = -1
