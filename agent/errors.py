@@ -85,7 +85,6 @@ class Code(Enum):
     STORE_MISSING = ("store-missing", ExitStatus.STORE, "the bucket or directory is not there")
     OBJECT_EXISTS = ("object-exists", ExitStatus.STORE, "an object of that name exists already")
     OBJECT_MISSING = ("object-missing", ExitStatus.STORE, "an object is not in the store")
-    OBJECT_RETAINED = ("object-retained", ExitStatus.STORE, "a lock keeps the object")
     CLOCK_SKEW = ("clock-skew", ExitStatus.STORE, "this clock and the store's differ")
     NOT_WRITE_ONLY = ("not-write-only", ExitStatus.STORE, "the writer can do more than write")
     SUSPECT = ("suspect", ExitStatus.VERIFICATION, "signature, path or contents do not fit")
