@@ -115,24 +115,23 @@ def _store(store: Store) -> Iterator[Finding]:
     facts = store.facts()
     if facts.versioned is not None:
         yield Finding("versioning", facts.versioned or None, "on" if facts.versioned else "off")
-    if facts.default_retention_days is not None:
-        yield Finding(
-            "default retention",
-            True,
-            f"{facts.default_retention_days} days, {facts.default_retention_mode or '?'}",
-        )
+    if facts.default_retention_days:
+        length = f"{facts.default_retention_days} days, {facts.default_retention_mode or 'locked'}"
+        yield Finding("default retention", True, length)
+    elif facts.default_retention_days == 0:
+        yield Finding("default retention", None, "none: no lock keeps what is stored")
     for note in facts.notes:
         yield Finding("store", None, note)
 
 
 def _rights(config: Configuration, store: Store) -> Iterator[Finding]:
+    """Prove what this host may do; only a host that writes backups is meant to be write-only."""
+    if config.signing is None or isinstance(config.store, DirectoryStore):
+        return
     for result in prove_write_only(store):
-        good: bool | None = result.ok
-        if not result.ok and isinstance(config.store, DirectoryStore):
-            good = None
         yield Finding(
             f"may not {result.action}",
-            good,
+            True if result.ok else None if result.harmless else False,
             f"{result.observed}: {result.detail}" if result.detail else result.observed,
             None if result.ok else "the writer's policy should allow s3:PutObject and nothing else",
             Code.NOT_WRITE_ONLY.exit_status,

@@ -24,7 +24,8 @@ def command(context: Context, no_probe: bool) -> None:
     words = {True: "ok", False: "FAIL", None: "warn"}
     rows = [(words[found.good], found.subject, found.detail) for found in findings]
     lines = output.table(rows)
-    lines += [f"hint: {found.hint}" for found in findings if found.hint and found.good is not True]
+    hints = [found.hint for found in findings if found.hint and found.good is not True]
+    lines += [f"hint: {hint}" for hint in dict.fromkeys(hints)]
     failed = [found for found in findings if found.good is False]
     warned = [found for found in findings if found.good is None]
     status = failed[0].status if failed else ExitStatus.WARNINGS if warned else ExitStatus.OK
