@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from agent import clock, output
+from agent import clock, output, run, sandbox
 from agent.backup import identity, make
 from agent.config.model import Configuration, DirectoryStore
 from agent.config.sources import Source
@@ -15,6 +15,7 @@ from agent.errors import Art32Error, Code, ExitStatus
 from agent.store import Store, open_store
 from agent.store.proof import prove_write_only
 
+_PROGRAMS = (("gpg", "gnupg"), ("gpgv", "gpgv"))
 _ROOM = 64 << 20
 _SKEW = timedelta(minutes=5)
 
@@ -45,6 +46,8 @@ def examine(config: Configuration, *, probe: bool) -> list[Finding]:
     """Return what was found; with `probe` an object is written to the store to prove its rights."""
     store = open_store(config.store)
     found = [
+        *_attempt("tools", _tools),
+        *_attempt("confinement", lambda: _confinement(config)),
         *_attempt("keys", lambda: _keys(config)),
         *_attempt("ledger", lambda: _ledger(config)),
         *_attempt("disk", lambda: _disk(config)),
@@ -55,6 +58,21 @@ def examine(config: Configuration, *, probe: bool) -> list[Finding]:
     if probe:
         found += _attempt("store rights", lambda: _rights(config, store))
     return found
+
+
+def _tools() -> Iterator[Finding]:
+    found = [run.find(program, package=package) for program, package in _PROGRAMS]
+    yield Finding("tools", True, ", ".join(found))
+
+
+def _confinement(config: Configuration) -> Iterator[Finding]:
+    """A host that only backs up needs no sandbox; one that restores has nothing without it."""
+    try:
+        sandbox.check(config.restore.engine_user)
+    except Art32Error as error:
+        yield Finding("confinement", None, f"{error.sentence}: no restore here", error.hint)
+    else:
+        yield Finding("confinement", True, "restored data can be confined here")
 
 
 def _keys(config: Configuration) -> Iterator[Finding]:
