@@ -28,8 +28,8 @@ from agent.errors import Art32Error, Code
 BUSY_SECONDS = 60.0
 _MAGIC = b"SQLite format 3\0"
 # Bytes 18 and 19 of a database ("File Format Version Numbers") say whether it has a write-ahead
-# log. While we look into the copy they say that it has none, or SQLite would make one under a name that
-# is gone; the stream has them as they were.
+# log. While we look into the copy they say that it has none, or SQLite would make one under a
+# name that is gone; the stream has them as they were.
 _VERSIONS = 18
 _ROLLBACK = b"\1\1"
 _SMALLEST = 512
