@@ -20,6 +20,8 @@ from agent.errors import Art32Error, Code
 OVERHEAD = 128 << 10
 _READ = 1 << 20
 
+Bytes = bytes | bytearray | memoryview
+
 
 def new_passphrase() -> str:
     """Return 256 random bits as one line of base64, the content of `key.pgp`."""
@@ -78,7 +80,7 @@ class _Filter:
         while chunk := os.read(descriptor, _READ):
             self._output += chunk
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: Bytes) -> None:
         view = memoryview(data)
         descriptor = self._process.stdin.fileno()
         try:
@@ -161,7 +163,7 @@ def encrypt(home: Home, passphrase: str, data: bytes) -> bytearray:
     return encryption.finish()
 
 
-def decrypt(home: Home, passphrase: str, message: bytes | memoryview, *, what: str) -> bytearray:
+def decrypt(home: Home, passphrase: str, message: Bytes, *, what: str) -> bytearray:
     """Return a message's plaintext, held back until gpg has said that it is whole.
 
     Raise CORRUPT unless gpg exits 0 and reports DECRYPTION_OKAY and GOODMDC.
