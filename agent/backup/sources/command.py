@@ -41,8 +41,8 @@ def dump(config: CommandSource, member: str) -> Iterator[Dump]:  # noqa: ARG001
     """Run the command and stream its output.
 
     `finish` raises SOURCE_FAILED when the exit status is not 0, without what the command said:
-    nobody knows what personal data an unknown program prints. It raises SOURCE_EMPTY when there was no
-    output, SOURCE_INCOMPLETE when the last 4 KiB lack the configured trailer.
+    nobody knows what personal data an unknown program prints. It raises SOURCE_EMPTY when there
+    was no output, SOURCE_INCOMPLETE when the last 4 KiB lack the configured trailer.
     """
     probe(config)
     tail = Tail(TRAILER_WITHIN)
