@@ -20,6 +20,9 @@ from typing import IO
 
 from agent.errors import Art32Error, Code
 
+PIPE = subprocess.PIPE
+DEVNULL = subprocess.DEVNULL
+TimeoutExpired = subprocess.TimeoutExpired
 PIPE_BYTES = 1 << 20
 STDERR_BYTES = 64 << 10
 _PASSED_ON = ("PATH", "HOME", "TZ", "TMPDIR", "XDG_RUNTIME_DIR")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import os
 import secrets
-import subprocess
 import threading
 
 from agent import redact, run
@@ -61,7 +60,7 @@ class _Filter:
         try:
             self._process = run.Process(
                 _command(home, passphrase_fd, status_write, *arguments),
-                stdin=subprocess.PIPE,
+                stdin=run.PIPE,
                 pass_fds=(passphrase_fd, status_write),
             )
         except BaseException:

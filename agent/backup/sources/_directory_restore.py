@@ -21,7 +21,6 @@ import re
 import secrets
 import shlex
 import stat
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -184,8 +183,8 @@ def _feed(
         process = stack.enter_context(
             run.Process(
                 sandbox.confined(argv, user=user, writable=directory, capabilities=_RIGHTS),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
+                stdin=run.PIPE,
+                stdout=run.DEVNULL,
                 pass_fds=descriptors,
                 on_stderr=messages,
             )

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -215,7 +214,7 @@ def _feed(stream: Iterator[bytes], target: Target, request: RestoreRequest) -> N
     pieces = watched() if request.only is None else one_table(watched(), request.only)
     options = ("--binary-mode", "--default-character-set=utf8mb4", "--batch")
     argv = target.confined(*options, f"--database={target.database}")
-    with Process(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+    with Process(argv, stdin=run.PIPE, stdout=run.DEVNULL) as process:
         try:
             for chunk in pieces:
                 view = memoryview(chunk)

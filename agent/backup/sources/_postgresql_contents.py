@@ -12,14 +12,13 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from agent import redact
 from agent.errors import Art32Error, Code
-from agent.run import Process
+from agent.run import PIPE, Process
 
 _ENTRY = re.compile(r"^(\d+); \d+ \d+ (.*)$")
 _DEPENDENCIES = re.compile(r"^;\s+depends on:((?: \d+)+)$")
@@ -59,7 +58,7 @@ def _list(stream: Iterator[bytes], listing: Sequence[str]) -> tuple[str, list[by
     """Feed the stream to a listing until it has seen enough; return its text and what was read."""
     head: list[bytes] = []
     output = bytearray()
-    with Process(listing, stdin=subprocess.PIPE) as process:
+    with Process(listing, stdin=PIPE) as process:
 
         def read() -> None:
             while chunk := os.read(process.stdout.fileno(), 1 << 16):

@@ -11,7 +11,6 @@ import contextlib
 import os
 import re
 import secrets
-import subprocess
 from collections.abc import Iterator
 
 from agent import clock
@@ -21,7 +20,7 @@ from agent.backup.sources import _postgresql_target as targets
 from agent.backup.sources._postgresql_contents import choose
 from agent.backup.sources._postgresql_target import Target, identifier, literal
 from agent.errors import Art32Error, Code
-from agent.run import Process
+from agent.run import DEVNULL, PIPE, Process
 
 GLOBALS_FORMAT = "postgresql-globals"
 _LOCALE = re.compile(r"[A-Za-z0-9_.@=-]{1,200}")
@@ -109,8 +108,8 @@ def _feed(stream: Iterator[bytes], target: Target, database: str, request: Resto
         process = stack.enter_context(
             Process(
                 target.confined(argv, directory=directory),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
+                stdin=PIPE,
+                stdout=DEVNULL,
                 pass_fds=inherited,
             )
         )

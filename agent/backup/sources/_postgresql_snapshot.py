@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from agent.backup.sources import _postgresql_client as client
 from agent.errors import Art32Error, Code
-from agent.run import Process
+from agent.run import PIPE, Process, TimeoutExpired
 
 _BEGIN = r"""
 SET search_path = '';
@@ -113,7 +112,7 @@ class Snapshot:
             counted[value["table"]] = counted.get(value["table"], 0) + value["rows"]
         try:
             status = self._process.wait(_LINGER_SECONDS)
-        except subprocess.TimeoutExpired as error:
+        except TimeoutExpired as error:
             raise Art32Error(Code.SOURCE_FAILED, "counting rows did not end") from error
         if status != 0 or (self.counting and answers != len(self.tables)):
             said = self._process.stderr[self._said :]
@@ -151,7 +150,7 @@ def snapshot(
     """
     with Process(
         [psql, *client.PSQL_OPTIONS],
-        stdin=subprocess.PIPE,
+        stdin=PIPE,
         extra_environment={**variables, "PGCLIENTENCODING": "UTF8"},
     ) as process:
         buffer = bytearray()

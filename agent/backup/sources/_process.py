@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from agent import redact
 from agent.backup.sources import CHUNK, DumpReport
 from agent.errors import Art32Error, Code
-from agent.run import Process
+from agent.run import Process, TimeoutExpired
 
 LINGER_SECONDS = 600.0
 ANY_STATUS = range(-128, 256)
@@ -82,7 +81,7 @@ class ProcessDump:
             )
         try:
             status = self._process.wait(LINGER_SECONDS)
-        except subprocess.TimeoutExpired as error:
+        except TimeoutExpired as error:
             raise Art32Error(
                 Code.SOURCE_FAILED,
                 f"`{self._process.name}` closed its output and did not end in "

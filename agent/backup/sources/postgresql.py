@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +21,7 @@ from agent.backup.sources._postgresql_snapshot import Snapshot, snapshot
 from agent.backup.sources._process import Ended, Tail, failure, process_dump
 from agent.config.sources import PostgreSQLSource
 from agent.errors import Art32Error, Code
-from agent.run import Process
+from agent.run import PIPE, Process
 
 __all__ = ["check_target", "dump", "members", "probe", "restore"]
 
@@ -170,7 +169,7 @@ class _Contents:
     """
 
     def __init__(self, program: str) -> None:
-        self._process = Process([program, "--list"], stdin=subprocess.PIPE)
+        self._process = Process([program, "--list"], stdin=PIPE)
         self._open = True
         self._listing = bytearray()
         self._reader = threading.Thread(target=self._read, daemon=True)
