@@ -65,7 +65,7 @@ class Plugin(Protocol):
         """Raise SOURCE_MISSING or another error when a backup could not begin."""
 
     def members(self, config: Any) -> tuple[str, ...]:
-        """Return what a run of this source is made of: `("",)`, or a name for each part of a set."""
+        """Return what a run is made of: `("",)`, or a name for each part of a set."""
 
     def dump(self, config: Any, member: str) -> AbstractContextManager[Dump]:
         """Begin a dump; leaving the block ends every process and removes every file of it."""
