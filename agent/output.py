@@ -7,6 +7,7 @@ name; fields may be added, never changed), `nagios` for monitoring (one line, st
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from agent.errors import Art32Error, ExitStatus
 
 Form = Literal["human", "json", "nagios"]
 FORMS: tuple[Form, ...] = ("human", "json", "nagios")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,12 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
+def plain(text: str) -> str:
+    """Return a text as it may go to a terminal: what comes out of a store may command one."""
+    visible = _CONTROL.sub("?", text)
+    return visible.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def show(answer: Answer, form: Form) -> None:
     """Print an answer in a form."""
     if form == "json":
@@ -74,17 +82,17 @@ def show(answer: Answer, form: Form) -> None:
     if form == "nagios":
         word = {ExitStatus.OK: "OK", ExitStatus.WARNINGS: "WARNING"}.get(answer.status, "CRITICAL")
         text = "; ".join(answer.warnings) or (answer.lines[-1] if answer.lines else "")
-        print(f"ART32 {word} - {text}")  # noqa: T201
+        print(plain(f"ART32 {word} - {text}"))  # noqa: T201
         return
     for line in answer.lines:
-        print(line)  # noqa: T201
+        print(plain(line))  # noqa: T201
     for warning in answer.warnings:
         say(f"warning: {warning}")
 
 
 def say(text: str) -> None:
     """Print a line for people on standard error."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+    print(plain(text), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def fail(error: Art32Error, form: Form) -> None:
@@ -102,7 +110,7 @@ def fail(error: Art32Error, form: Form) -> None:
         print(json.dumps(document, ensure_ascii=True), file=sys.stderr)  # noqa: T201
         return
     if form == "nagios":
-        print(f"ART32 CRITICAL - {error.code.label}: {error.sentence}")  # noqa: T201
+        print(plain(f"ART32 CRITICAL - {error.code.label}: {error.sentence}"))  # noqa: T201
         return
     say(f"art32: error: {error.sentence}")
     if error.hint:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from agent import redact
 from agent.backup import layout
 from agent.backup.layout import Place
 
@@ -126,7 +127,8 @@ def parse(data: bytes) -> Manifest:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{place or 'manifest'}: {first['msg']}") from None
+        # the name of a field too many is whatever its author wanted
+        raise ValueError(redact.line(f"{place or 'manifest'}: {first['msg']}")) from None
 
 
 def sums(objects: list[ObjectEntry]) -> bytes:
