@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -253,3 +254,20 @@ def test_a_pg_dump_older_than_the_server_is_refused(
     error = refusal(source(postgresql, "postgres", binaries=binaries))
     assert error.code is Code.SOURCE_FAILED
     assert "postgresql-client-" in (error.hint or "")
+
+
+def test_the_password_is_in_no_argument_and_no_environment(
+    postgresql_tcp: PostgreSQLServer, tmp_path: Path
+) -> None:
+    name = postgresql_tcp.create("app", SCHEMA)
+    path = pgpass(tmp_path)
+    seen = b""
+    with plugin.dump(source(postgresql_tcp, name, password_file=path), "") as running:
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                seen += (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+        while running.read():
+            pass
+        running.finish()
+    assert f"PGPASSFILE={path}".encode() in seen
+    assert PASSWORD.encode() not in seen
