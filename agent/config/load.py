@@ -86,7 +86,7 @@ def _reason(kind: str, message: str) -> str:
         case "union_tag_not_found":
             return "has no `kind`"
         case "union_tag_invalid":
-            return "is of a `kind` that is not known; known are " + message.split(":", 1)[
+            return "is of a `kind` that is not known; known are " + message.rpartition(":")[
                 -1
             ].strip().replace("'", "`")
         case "string_type" | "path_type":

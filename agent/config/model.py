@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from agent.config.section import Section
 from agent.config.sources import AnySource
@@ -35,6 +35,12 @@ HostName = Annotated[
         description="Stable name of the host's duty, as it stands in the store.",
         examples=["db1"],
     ),
+]
+_PART = r"[A-Za-z0-9_=-][A-Za-z0-9_.=-]*"  # never `..`, which leads out of the store
+Prefix = Annotated[
+    str,
+    Field(pattern=rf"^(?:{_PART}(?:/{_PART})*/?)?$", max_length=512),
+    AfterValidator(lambda value: value.rstrip("/")),
 ]
 
 
@@ -114,9 +120,7 @@ class DirectoryStore(Section):
 
     kind: Literal["directory"]
     path: Path = Field(description="The directory; it must exist.", examples=["/srv/backups"])
-    prefix: str = Field(
-        "", pattern=r"^(?:[A-Za-z0-9_.=-]+/)*[A-Za-z0-9_.=-]*$", description="Path below it."
-    )
+    prefix: Prefix = Field("", description="Path below it.", examples=["production"])
 
 
 class S3Store(Section):
@@ -128,12 +132,7 @@ class S3Store(Section):
         description="The bucket.",
         examples=["example-backups"],
     )
-    prefix: str = Field(
-        "",
-        pattern=r"^(?:[A-Za-z0-9_.=-]+/)*[A-Za-z0-9_.=-]*$",
-        description="Path in the bucket.",
-        examples=["production"],
-    )
+    prefix: Prefix = Field("", description="Path in the bucket.", examples=["production"])
     region: str = Field("eu-central-1", description="The region.", examples=["eu-central-1"])
     endpoint: str | None = Field(
         None,
@@ -163,11 +162,6 @@ class S3Store(Section):
     attempts: int = Field(
         6, ge=1, le=50, description="How often a failing call is tried.", examples=[6]
     )
-
-    @field_validator("prefix")
-    @classmethod
-    def _no_slash(cls, value: str) -> str:
-        return value.strip("/")
 
 
 StoreConfig = Annotated[DirectoryStore | S3Store, Field(discriminator="kind")]
@@ -234,4 +228,10 @@ class Configuration(Section):
             raise ValueError(f"two sources are named {', '.join(f'`{name}`' for name in doubled)}")
         if self.sources and (self.encryption is None or self.signing is None):
             raise ValueError("`sources` needs `encryption` and `signing`")
+        if self.encryption is not None and self.signing is not None:
+            readers = {recipient.fingerprint for recipient in self.encryption.recipients}
+            if self.signing.fingerprint in readers:
+                raise ValueError(
+                    "the signing key is a recipient too: a host must not read its own backups"
+                )
         return self

@@ -30,7 +30,11 @@ _ESCROW = {
 _SECTIONS: tuple[tuple[str, type[BaseModel], dict[str, str]], ...] = (
     ("[store]", S3Store, {"kind": '"s3"'}),
     ("[store]", DirectoryStore, {"kind": '"directory"'}),
-    ("[signing]", Signing, {}),
+    (
+        "[signing]",
+        Signing,
+        {"fingerprint": '"89ABCDEF0123456789ABCDEF0123456789ABCDEF"'},
+    ),
     ("[[encryption.recipients]]", Recipient, {}),
     ("[[encryption.recipients]]", Recipient, _ESCROW),
     ("[[signers]]", Signer, {"host": '"web1"', "key_file": '"/etc/art32/web1.asc"'}),
