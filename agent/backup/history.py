@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from agent.errors import Art32Error, Code
 from agent.ledger import GENESIS, Record
 
 RUN_STARTED = "backup-run-started"
@@ -15,6 +16,7 @@ FAILED = "backup-failed"
 ACCEPTED = "backup-accepted"
 DELETED = "backup-deleted"
 PRUNED = "prune-finished"
+UNFINISHED = "unfinished"
 VERIFIED = "verify-finished"
 RESTORED = "restore-finished"
 
@@ -56,31 +58,47 @@ class History:
 
 
 def read(records: Iterable[Record], fingerprint: str | None = None) -> History:
-    """Given ledger records, return the history; sequences count for that signing key alone."""
+    """Given ledger records, return the history; sequences count for that signing key alone.
+
+    Raise LEDGER_BROKEN when a record lacks what its event has.
+    """
     history = History()
     for record in records:
-        facts = record.facts
-        if record.event == SIGNING and facts.get("signer") == fingerprint:
-            history.sequence = max(history.sequence, int(facts["sequence"]))
-            history.previous = str(facts["manifest"])
-        elif record.event == COMPLETE:
-            history.backups.append(
-                Known(
-                    id=str(facts["id"]),
-                    source=str(facts["source"]),
-                    path=str(facts["path"]),
-                    member=facts.get("member"),
-                    set=facts.get("set"),
-                    finished=record.time,
-                    plain_bytes=int(facts["plain_bytes"]),
-                    stored_bytes=int(facts["stored_bytes"]),
-                    suspicious=bool(facts.get("suspicious")),
-                )
-            )
-        elif record.event == ACCEPTED:
-            history.accepted.add(str(facts["id"]))
-        elif record.event == DELETED:
-            history.deleted.add(str(facts["id"]))
-        elif record.event == RUN_FINISHED:
-            history.last_result[str(facts["source"])] = str(facts["result"])
+        try:
+            _add(history, record, fingerprint)
+        except (KeyError, ValueError, TypeError) as error:
+            raise Art32Error(
+                Code.LEDGER_BROKEN,
+                f"record {record.number} of the ledger lacks what its event should have",
+                hint="somebody or something changed the file: compare it with a copy",
+            ) from error
     return history
+
+
+def _add(history: History, record: Record, fingerprint: str | None) -> None:
+    facts = record.facts
+    if record.event == SIGNING and facts.get("signer") == fingerprint:
+        history.sequence = max(history.sequence, int(facts["sequence"]))
+        history.previous = str(facts["manifest"])
+    elif record.event == COMPLETE:
+        history.backups.append(
+            Known(
+                id=str(facts["id"]),
+                source=str(facts["source"]),
+                path=str(facts["path"]),
+                member=facts.get("member"),
+                set=facts.get("set"),
+                finished=record.time,
+                plain_bytes=int(facts["plain_bytes"]),
+                stored_bytes=int(facts["stored_bytes"]),
+                suspicious=bool(facts.get("suspicious")),
+            )
+        )
+    elif record.event == ACCEPTED:
+        history.accepted.add(str(facts["id"]))
+    elif record.event == DELETED:
+        history.deleted.add(str(facts["id"]))
+    elif record.event == RUN_STARTED:
+        history.last_result[str(facts["source"])] = UNFINISHED
+    elif record.event == RUN_FINISHED:
+        history.last_result[str(facts["source"])] = str(facts["result"])
