@@ -41,7 +41,10 @@ class Signature:
 def sign(home: Home, fingerprint: str, data: bytes) -> bytes:
     """Return a binary detached signature by a key that was imported into the home."""
     done = run.run(
-        home.command("--local-user", fingerprint, "--output", "-", "--detach-sign"),
+        home.command(
+            *("--pinentry-mode", "error"),  # nobody is there to be asked for a passphrase
+            *("--local-user", fingerprint, "--output", "-", "--detach-sign"),
+        ),
         stdin=data,
     )
     if done.returncode != 0 or not done.stdout:
