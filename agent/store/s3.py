@@ -216,6 +216,13 @@ class S3:
             versioned = answer.get("Status") == "Enabled"
             if not versioned:
                 notes.append("the bucket keeps no versions: whoever overwrites, destroys")
+            elif (
+                self._asked(
+                    lambda: self.client.list_object_versions(Bucket=self._bucket, MaxKeys=1)
+                )
+                is None
+            ):
+                notes.append("this identity may not list versions: it reads the newest of a name")
         days, mode = self._default_lock(notes)
         return StoreFacts(versioned, days, mode, tuple(notes))
 

@@ -32,7 +32,8 @@ def test_a_writer_with_a_policy_of_put_alone_may_only_write(
     seaweedfs: S3Server, bucket: str
 ) -> None:
     results = prove_write_only(open_store(seaweedfs.config(bucket, "writer")))
-    assert READS | DELETES | LOCKS <= {result.action for result in results if result.ok}
+    refused = {result.action for result in results if result.ok}
+    assert refused >= READS | DELETES | LOCKS
     assert "put a name again" not in failed(results)
     # SeaweedFS 4.48 knows no `s3:if-none-match` in policies: a put without the header goes through
     assert failed(results) == {"overwrite an object"}
