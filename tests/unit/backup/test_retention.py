@@ -240,7 +240,7 @@ GARBAGE = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(legitimate(), GARBAGE, POLICIES)
 def test_who_can_only_add_objects_never_makes_prune_delete_more(
     backups: list[Backup], garbage: list[Backup], policy: Retention
@@ -250,7 +250,7 @@ def test_who_can_only_add_objects_never_makes_prune_delete_more(
     assert {backup.place for backup in mixed if backup in backups} <= alone
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(legitimate(), GARBAGE, POLICIES, st.sets(st.integers(0, 24)), st.integers(-600, 600))
 def test_what_holds_for_every_plan(
     backups: list[Backup],
@@ -288,7 +288,7 @@ def test_what_holds_for_every_plan(
     assert deleted(again) == []
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 2**32), policy=POLICIES)
 def test_a_year_of_failed_nights_clock_jumps_and_garbage(seed: int, policy: Retention) -> None:
     chance = random.Random(seed)
