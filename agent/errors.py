@@ -128,3 +128,19 @@ class Art32Error(Exception):
     @property
     def exit_status(self) -> ExitStatus:
         return self.code.exit_status
+
+
+class Interrupted(BaseException):
+    """A signal asked to stop.
+
+    No `Art32Error`: an `except` that takes an error for a failure of what was being done must not
+    swallow or rename it. Only the root of the command line turns it into `error`.
+    """
+
+    def __init__(self, signal_name: str) -> None:
+        super().__init__(signal_name)
+        self.error = Art32Error(
+            Code.INTERRUPTED,
+            f"stopped by {signal_name} before the end",
+            hint="run it again; what was not signed counts as absent: art32 backup list",
+        )

@@ -25,7 +25,7 @@ from agent.config.model import Configuration
 from agent.config.sources import Source
 from agent.crypto import recipients, symmetric
 from agent.crypto.signatures import sign
-from agent.errors import Art32Error, Code
+from agent.errors import Art32Error, Code, Interrupted
 from agent.ledger import Ledger
 from agent.store import Store, open_store
 
@@ -90,10 +90,10 @@ def _recorded(ledger: Ledger, source: Source, run_id: str) -> Iterator[RunResult
         yield result
     except Art32Error as error:
         result.error = error
-        if error.code is Code.INTERRUPTED:
-            _finish_record(ledger, result, run_id, error.code.label)
-            raise
         _finish_record(ledger, result, run_id, error.code.label)
+    except Interrupted:
+        _finish_record(ledger, result, run_id, Code.INTERRUPTED.label)
+        raise
     except BaseException:
         _finish_record(ledger, result, run_id, Code.DEFECT.label)
         raise
@@ -123,7 +123,7 @@ def back_up(
     """Back one source up and return what came of it; the failure of a run is in its result.
 
     Raise LOCKED when another run of the source is in progress, DISK or LEDGER_BROKEN when the
-    run cannot be recorded, INTERRUPTED after a signal.
+    run cannot be recorded, `Interrupted` after a signal.
     """
     store = store or open_store(config.store)
     ledger = ledger_of(config)

@@ -22,7 +22,7 @@ from agent.backup.manifest import Details, Manifest
 from agent.backup.sources import RestoreRequest, plugin
 from agent.config.model import Configuration
 from agent.crypto.home import Home, isolated_home
-from agent.errors import Art32Error, Code
+from agent.errors import Art32Error, Code, Interrupted
 from agent.ledger import Ledger
 from agent.store import Store
 
@@ -186,6 +186,9 @@ def restore(
         outcome = "ok"
     except Art32Error as error:
         outcome = error.code.label
+        raise
+    except Interrupted:
+        outcome = Code.INTERRUPTED.label
         raise
     finally:
         ledger.append(

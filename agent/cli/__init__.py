@@ -9,14 +9,16 @@ import importlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import click
 
 from agent import __version__, output
-from agent.errors import Art32Error, Code, ExitStatus
+from agent.errors import Art32Error, Code, ExitStatus, Interrupted
 
 if TYPE_CHECKING:
     from agent.config.model import Configuration
@@ -118,21 +120,35 @@ def _form(arguments: list[str]) -> output.Form:
     return "human"
 
 
+def _catch(handler: Callable[[int, FrameType | None], object]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
+
+
 def _interrupt(number: int, _frame: object) -> NoReturn:
-    signal.signal(number, signal.SIG_IGN)
-    raise Art32Error(
-        Code.INTERRUPTED,
-        f"stopped by {signal.Signals(number).name}: nothing was completed",
-        hint="run it again; what was begun counts as absent",
-    )
+    _catch(_too_late)
+    raise Interrupted(signal.Signals(number).name)
+
+
+def _too_late(_number: int, _frame: object) -> None:
+    """The end has come already. Not SIG_IGN: children would inherit that."""
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command line and exit with its status."""
     given = sys.argv[1:] if arguments is None else arguments
     form = _form(given)
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        _catch(_interrupt)
+        _run(given, form)
+    except Interrupted as interrupted:
+        output.fail(interrupted.error, form)
+        sys.exit(output.exit_code(ExitStatus.INTERRUPTED, form))
+    finally:
+        _catch(_too_late)
+
+
+def _run(given: list[str], form: output.Form) -> NoReturn:
     try:
         root.main(args=given, prog_name="art32", standalone_mode=False)
     except Art32Error as error:

@@ -103,8 +103,12 @@ def isolated_home() -> Iterator[Home]:
     parent = _parent()
     _sweep(parent)
     path = parent / f"art32-gpg-{os.getpid()}-{secrets.token_hex(4)}"
-    path.mkdir(mode=0o700)
     try:
+        path.mkdir(mode=0o700)
         yield Home(path)
     finally:
-        _remove(path)
+        try:
+            _remove(path)
+        except BaseException:  # a signal: it comes once, and must not leave a key behind
+            _remove(path)
+            raise
