@@ -103,6 +103,8 @@ def reader(config: Configuration) -> Iterator[Reader]:
     with isolated_home() as home:
         for pin, key in pinned:
             keys.read_file(home, key, what=f"the signer of `{pin.host}`")
-        keys.import_files(home, [key for _, key in pinned])
+        keys.import_files(home, [key for _, key in pinned if key is not own])
+        if own is not None:
+            keys.import_public_halves(home, [own])
         keyring = Keyring(home)
         yield Reader(home, keyring, tuple(pin for pin, _ in pinned))

@@ -39,8 +39,13 @@ class Deleted:
         return self.retained == 0
 
 
-def plan(backups: Iterable[Backup], policy: Retention, store: Store, local: History) -> list[Plan]:
-    """Return a plan for each host and source in the store."""
+def plan(
+    backups: Iterable[Backup], policy: Retention, store: Store, local: History, *, this_host: str
+) -> list[Plan]:
+    """Return a plan for each host and source in the store.
+
+    `local` is what the ledger of `this_host` knows: the outcome of the last run is its own alone.
+    """
     found = list(backups)
     accepted = {
         host: accepted_ids((one for one in found if one.place.host == host), local.accepted)
@@ -57,7 +62,7 @@ def plan(backups: Iterable[Backup], policy: Retention, store: Store, local: Hist
             store_now=store_now,
             host_now=host_now,
             accepted=accepted[host],
-            last_result=local.last_result.get(source),
+            last_result=local.last_result.get(source) if host == this_host else None,
         )
         for (host, source), group in sorted(groups.items())
     ]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agent import clock, run
 from agent.config.model import PinnedKey
-from agent.crypto.home import Home
+from agent.crypto.home import Home, isolated_home
 from agent.errors import Art32Error, Code
 
 # With the model `always`, gpg ends fatally over an expired key in a home without a trustdb.
@@ -172,6 +172,14 @@ def import_files(home: Home, pinned: Sequence[PinnedKey]) -> None:
         done = run.run(home.command("--import"), stdin=Path(key.key_file).read_bytes())
         if done.returncode != 0:
             raise Art32Error(Code.KEY_UNUSABLE, f"gpg cannot import the key file `{key.key_file}`")
+
+
+def import_public_halves(home: Home, pinned: Sequence[PinnedKey]) -> None:
+    """Import the public halves of private key files: the private ones stay out of the home."""
+    with isolated_home() as private:
+        import_files(private, pinned)
+        exported = run.run(private.command("--export"))
+    run.run(home.command("--import"), stdin=exported.stdout)
 
 
 def listed(home: Home) -> dict[str, PublicKey]:

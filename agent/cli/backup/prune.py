@@ -35,7 +35,7 @@ def command(context: Context, apply_: bool, host: str | None) -> None:
     with identity.reader(config) as reader:
         backups = catalog.read(store, reader, config.store.prefix, host=host)
     local = history.read(ledger.records())
-    plans = pruning.plan(backups, config.retention, store, local)
+    plans = pruning.plan(backups, config.retention, store, local, this_host=config.host)
     lines, data, refusals = [], [], []
     done: list[Deleted] = []
     for plan in plans:

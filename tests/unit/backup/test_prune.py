@@ -22,6 +22,8 @@ from agent.store.directory import Directory
 from tests.fixtures.repository import MakeRepository
 from tests.fixtures.simulation import BEGINNING, DAY, backup_id, simulated
 
+HOST = "db1"
+
 NAMES = (
     "00000-" + "ab" * 32 + ".pgp",
     layout.DETAILS,
@@ -149,18 +151,21 @@ def test_hosts_and_sources_are_planned_apart(root: Path) -> None:
     store = Locked(root)
     found = [
         simulated(100 * group + n, BEGINNING - n * DAY, host=host, source=source)
-        for group, (host, source) in enumerate([("db1", "app"), ("db1", "etc"), ("db2", "app")])
+        for group, (host, source) in enumerate(
+            [("db1", "app"), ("db1", "etc"), ("db2", "app"), ("db2", "etc")]
+        )
         for n in range(10)
     ]
     policy = Retention(days=5, minimum_backups=1)
     local = History(last_result={"etc": "source-failed"})
-    plans = prune.plan(found, policy, store, local)
+    plans = prune.plan(found, policy, store, local, this_host=HOST)
     assert [(plan.host, plan.source) for plan in plans] == [
         ("db1", "app"),
         ("db1", "etc"),
         ("db2", "app"),
+        ("db2", "etc"),
     ]
-    assert [len(plan.deletions) for plan in plans] == [4, 0, 4]
+    assert [len(plan.deletions) for plan in plans] == [4, 0, 4, 4]
 
 
 @pytest.mark.usefixtures("beginning")
@@ -172,9 +177,9 @@ def test_a_host_cannot_accept_the_backups_of_another(root: Path) -> None:
     word = (10, 11)
     stranger = simulated(20, BEGINNING, host="db2", accepted=word)
     own = simulated(20, BEGINNING - timedelta(hours=1), accepted=word)
-    by_stranger = prune.plan([*old, *shrunk, stranger], policy, store, History())
+    by_stranger = prune.plan([*old, *shrunk, stranger], policy, store, History(), this_host=HOST)
     assert not any(plan.deletions for plan in by_stranger)
-    by_host = prune.plan([*old, *shrunk, own], policy, store, History())
+    by_host = prune.plan([*old, *shrunk, own], policy, store, History(), this_host=HOST)
     assert sum(len(plan.deletions) for plan in by_host) == 2
 
 
@@ -206,13 +211,13 @@ def test_a_month_of_real_backups_is_pruned_to_the_window(
         assert [backup.state for backup in before] == [State.COMPLETE] * 8
         assert not any(backup.notes for backup in before)
         policy = Retention(days=3, minimum_backups=2)
-        (plan,) = prune.plan(before, policy, store, History())
+        (plan,) = prune.plan(before, policy, store, History(), this_host=HOST)
         for unit in plan.deletions:
             for backup in unit.backups:
                 assert prune.delete(store, ledger, backup, reason="retention").shredded
         after = catalog.read(store, reader, "")
     assert after == before[-3:]
-    (again,) = prune.plan(after, policy, store, History())
+    (again,) = prune.plan(after, policy, store, History(), this_host=HOST)
     assert again.deletions == ()
 
 
