@@ -21,7 +21,7 @@ import pytest
 
 from agent import sandbox
 from agent.config.load import load
-from agent.errors import Art32Error
+from agent.errors import Art32Error, Code
 from tests.fixtures.databases import PostgreSQLServer
 from tests.fixtures.keys import key_directory
 
@@ -158,6 +158,16 @@ def _script(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
+def can_confine() -> bool:
+    """Whether this machine lets this user build the room for restored data."""
+    try:
+        sandbox.check("nobody")
+    except Art32Error as error:
+        assert error.code is Code.SANDBOX_UNAVAILABLE  # noqa: PT017
+        return False
+    return True
+
+
 def test_what_the_readme_says_to_type_works(site: Site, postgresql: PostgreSQLServer) -> None:
     keys, host_key, first_backup, keeping, restoring, by_hand = blocks("sh")
     host_toml, keeper_toml = blocks("toml")
@@ -185,13 +195,13 @@ def test_what_the_readme_says_to_type_works(site: Site, postgresql: PostgreSQLSe
     postgresql.sql("DROP DATABASE IF EXISTS app_restored")
     postgresql.sql("DROP ROLE IF EXISTS restorer; CREATE ROLE restorer LOGIN CREATEDB")
     commands = restoring.replace("/var/run/postgresql", str(postgresql.socket))
-    try:
-        sandbox.check("nobody")
-    except Art32Error:  # as in a container without user namespaces: art32 says so and refuses
-        commands = "\n".join(line for line in commands.splitlines() if " restore " not in line)
-        commands += "\nart32 restore app --host db1 --to - >app.dump\n"
-    else:
-        site.run(commands)
+    confined = can_confine()
+    if not confined:  # art32 refuses then, as it should; what needs no engine still works
+        lines = [line for line in commands.splitlines() if re.search(r"verify|--to - ", line)]
+        assert len(lines) == 2
+        commands = "\n".join(lines)
+    site.run(commands)
+    if confined:
         assert postgresql.sql("SELECT sum(n) FROM t", database="app_restored") == "500500"
         restored = site.directory / "uploads-restored/2026/one.txt"
         assert restored.read_text() == "one\n"
