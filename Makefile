@@ -24,7 +24,7 @@ demo: ## Back up, verify and restore generated data with throw-away keys and ser
 test: ## Install what the tests need and run all of them.
 	@scripts/system-packages test
 	@scripts/environment dev
-	$(BIN)/python -m pytest -n $(JOBS) $(TESTS)
+	$(BIN)/python -m pytest -n $(JOBS) --durations 10 $(TESTS)
 
 check: ## Format, lint, types, import rules, shell scripts, generated pages: all must be clean.
 	@scripts/environment dev

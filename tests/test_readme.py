@@ -190,7 +190,9 @@ def test_what_the_readme_says_to_type_works(site: Site, postgresql: PostgreSQLSe
     assert re.search(r"db1 +uploads .* complete", listed)
 
     site.configure(keeper_toml, fingerprints)
-    assert "good (hashes)" in site.run(keeping)
+    kept = site.run(keeping)
+    assert "good (hashes)" in kept
+    assert "ART32 OK - " in kept
 
     postgresql.sql("DROP DATABASE IF EXISTS app_restored")
     postgresql.sql("DROP ROLE IF EXISTS restorer; CREATE ROLE restorer LOGIN CREATEDB")
