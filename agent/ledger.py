@@ -104,6 +104,18 @@ class Ledger:
             os.close(descriptor)
         return _digest(last) if last else GENESIS
 
+    def contains(self, digest: str) -> bool:
+        """Whether a record of that SHA-256 is in the ledger: has its tail been cut or rewritten?
+
+        The hash of an empty ledger is in each. Raise LEDGER_BROKEN as `records` does.
+        """
+        if digest == GENESIS:
+            return True
+        if not list(self.records()):
+            return False
+        with self.path.open("rb") as handle:
+            return any(_digest(line) == digest for line in handle)
+
     def _last_line(self, descriptor: int) -> tuple[int, bytes]:
         """Return where the last whole line ends, and that line; empty when there is none."""
         size = os.fstat(descriptor).st_size

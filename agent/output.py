@@ -67,6 +67,11 @@ def plain(text: str) -> str:
     return visible.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def _status_line(word: str, text: str) -> str:
+    """Return the one line of a monitoring plug-in: a bar would begin its performance data."""
+    return plain(f"ART32 {word} - {text}").replace("\n", " ").replace("|", "/")
+
+
 def show(answer: Answer, form: Form) -> None:
     """Print an answer in a form."""
     if form == "json":
@@ -82,7 +87,7 @@ def show(answer: Answer, form: Form) -> None:
     if form == "nagios":
         word = {ExitStatus.OK: "OK", ExitStatus.WARNINGS: "WARNING"}.get(answer.status, "CRITICAL")
         text = "; ".join(answer.warnings) or (answer.lines[-1] if answer.lines else "")
-        print(plain(f"ART32 {word} - {text}"))  # noqa: T201
+        print(_status_line(word, text))  # noqa: T201
         return
     for line in answer.lines:
         print(plain(line))  # noqa: T201
@@ -110,7 +115,7 @@ def fail(error: Art32Error, form: Form) -> None:
         print(json.dumps(document, ensure_ascii=True), file=sys.stderr)  # noqa: T201
         return
     if form == "nagios":
-        print(plain(f"ART32 CRITICAL - {error.code.label}: {error.sentence}"))  # noqa: T201
+        print(_status_line("CRITICAL", f"{error.code.label}: {error.sentence}"))  # noqa: T201
         return
     say(f"art32: error: {error.sentence}")
     if error.hint:

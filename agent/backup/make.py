@@ -5,11 +5,11 @@ What exists before the signature is *absent*; the signature makes it *complete*.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,15 +73,13 @@ def member_tag(state: Path, member: str) -> str | None:
     if not member:
         return None
     path = state / "member-salt"
-    try:
-        salt = path.read_bytes()
-    except FileNotFoundError:
-        salt = secrets.token_bytes(32)
-        files.create(path, salt)
-    return hashlib.blake2b(member.encode(), key=salt, digest_size=8).hexdigest()
+    with contextlib.suppress(FileExistsError):  # another source's run may be the first as well
+        if not path.exists():
+            files.create(path, secrets.token_bytes(32))
+    return hashlib.blake2b(member.encode(), key=path.read_bytes(), digest_size=8).hexdigest()
 
 
-@contextmanager
+@contextlib.contextmanager
 def _recorded(ledger: Ledger, source: Source, run_id: str) -> Iterator[RunResult]:
     """Record the beginning and the end of a run, whatever happens in between."""
     result = RunResult(source.name)

@@ -8,12 +8,12 @@ checksum; needs a private key.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
 from agent import parallel
-from agent.backup import catalog, fetch
+from agent.backup import catalog, fetch, make
 from agent.backup.catalog import Backup, State
 from agent.backup.manifest import ObjectEntry
 from agent.backup.restore import opened
@@ -66,6 +66,29 @@ def verify(
             raise
         return Verified(backup, tier, error.sentence)
     return Verified(backup, tier, "")
+
+
+def ledger_notes(config: Configuration, backups: Iterable[Backup]) -> list[str]:
+    """Return a sentence when this host's ledger lacks what its newest backup was signed over.
+
+    A ledger whose end was cut off or rewritten is a whole chain in itself; the signed manifest in
+    the store remembers its head. Says nothing on a machine that has no backups of its own.
+    """
+    own = [
+        backup.manifest
+        for backup in backups
+        if backup.manifest is not None and backup.place.host == config.host
+    ]
+    ledger = make.ledger_of(config)
+    if config.signing is None or not own:
+        return []
+    newest = max(own, key=lambda found: found.sequence)
+    if newest.signer != config.signing.fingerprint or ledger.contains(newest.ledger):
+        return []
+    return [
+        f"the ledger `{ledger.path}` lacks the record that backup `{newest.id}` was signed over: "
+        "its end was cut off or rewritten, or it was lost"
+    ]
 
 
 def _hashes(store: Store, backup: Backup, progress: Callable[[int], None]) -> None:

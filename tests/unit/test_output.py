@@ -23,3 +23,10 @@ def test_what_comes_out_of_a_store_cannot_command_a_terminal(
 
 def test_lines_and_tabs_stay_as_they_are() -> None:
     assert output.plain("one\n\ttwo ü") == "one\n\ttwo ü"
+
+
+def test_monitoring_gets_one_line_without_performance_data(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output.fail(Art32Error(Code.SUSPECT, "first\nsecond | third"), "nagios")
+    assert capsys.readouterr().out == "ART32 CRITICAL - suspect: first second / third\n"

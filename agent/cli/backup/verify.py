@@ -35,7 +35,7 @@ def command(
     """Check the named backups, or all that have a signature."""
     from agent.backup import catalog, history, identity, make
     from agent.backup.catalog import State
-    from agent.backup.verify import Tier
+    from agent.backup.verify import Tier, ledger_notes
     from agent.backup.verify import verify as verify_one
     from agent.progress import Progress
     from agent.store import open_store
@@ -64,6 +64,7 @@ def command(
     notes = [
         f"backup `{result.backup.id}`: {note}" for result in results for note in result.backup.notes
     ]
+    notes += ledger_notes(config, backups)
     make.ledger_of(config).append(
         history.VERIFIED, tier=tier, good=len(results) - len(bad), bad=len(bad)
     )

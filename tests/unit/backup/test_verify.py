@@ -214,3 +214,17 @@ def test_plain_metadata_tells_nothing_about_content(place: Path) -> None:
     assert hashlib.sha256(PLAIN).hexdigest().encode() not in plain
     assert str(len(PLAIN)).encode() not in plain
     assert found.binds("", Place("db1", "app", found.started, found.id))
+
+
+def test_a_ledger_whose_end_was_cut_off_is_noticed(pristine: Repository, place: Path) -> None:
+    _, backup = judged(pristine, place)
+    config = pristine.configuration()
+    assert verify.ledger_notes(config, [backup]) == []
+    ledger = make.ledger_of(config).path
+    whole = ledger.read_bytes()
+    first, _, _ = whole.partition(b"\n")
+    for damaged in (b"", first.replace(b"backup-run", b"backup-nun") + b"\n"):
+        ledger.write_bytes(damaged)
+        (note,) = verify.ledger_notes(config, [backup])
+        assert backup.id in note
+    ledger.write_bytes(whole)
