@@ -85,10 +85,8 @@ def ledger_notes(config: Configuration, backups: Iterable[Backup]) -> list[str]:
     newest = max(own, key=lambda found: found.sequence)
     if newest.signer != config.signing.fingerprint or ledger.contains(newest.ledger):
         return []
-    return [
-        f"the ledger `{ledger.path}` lacks the record that backup `{newest.id}` was signed over: "
-        "its end was cut off or rewritten, or it was lost"
-    ]
+    lost = f"the ledger `{ledger.path}` lacks the record that backup `{newest.id}` was signed over"
+    return [f"{lost}: its end was cut off or rewritten, or it was lost"]
 
 
 def _hashes(store: Store, backup: Backup, progress: Callable[[int], None]) -> None:
