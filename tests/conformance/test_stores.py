@@ -140,6 +140,7 @@ def test_a_name_does_not_hide_another_that_begins_with_it(store: Store) -> None:
     assert store.get("name.sig", limit=10) == b"long"
 
 
+@pytest.mark.parametrize("store", ["directory", "moto", "seaweedfs-plain"], indirect=True)
 def test_more_than_a_thousand_names_are_all_listed(store: Store) -> None:
     names = [f"many/{number:05d}" for number in range(1005)]
     todo = iter(names)
