@@ -1,8 +1,14 @@
 """Fixtures that all tests share live in `tests/fixtures`, one file for each kind of server."""
 
+from hypothesis import settings
+
 pytest_plugins = [
     "tests.fixtures.keys",
     "tests.fixtures.repository",
     "tests.fixtures.databases",
     "tests.fixtures.s3",
 ]
+
+# a busy machine is no defect: no example has a time limit of its own
+settings.register_profile("art32", deadline=None)
+settings.load_profile("art32")
