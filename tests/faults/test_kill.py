@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import queue
 import signal
 import threading
 from collections import Counter
@@ -119,7 +120,7 @@ def test_a_restore_killed_anywhere_leaves_no_part_of_the_target(
     there: list[bool] = []
 
     def attempt(number: int) -> bool:
-        one = sites[number % INTERPRETERS]
+        one = free.get()
         target = one.target.with_name(f"restored-{number}")
         killed = one.run("restore", SOURCE, "--to", str(target), strike_at=number)
         assert killed.status in (KILLED, 0), killed
@@ -134,12 +135,16 @@ def test_a_restore_killed_anywhere_leaves_no_part_of_the_target(
         assert one.places_of(CANARY) == []
         assert one.ledger()
         target.unlink()
+        free.put(one)
         return killed.status == KILLED
 
     with site(keys, interpreters) as first, site(keys, interpreters) as second:
         sites = (first, second)
+        assert len(sites) == INTERPRETERS
+        free: queue.SimpleQueue[Site] = queue.SimpleQueue()
         for one in sites:
             one.done("backup", "run")
+            free.put(one)
         points = at_every_point(attempt)
         for one in sites:
             assert one.states() == ["complete"]
