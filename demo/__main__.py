@@ -242,8 +242,8 @@ def _restore_files(
         step.amount = size
         _art32(report, "restore", "uploads", "--to", str(target))
     with report.step("Compare the files with the original ones, one by one") as step:
-        step.amount = size
         found = tree.compare(files, target)
+        step.amount = found.content_bytes
         say(
             f"{found.entries:,} entries and {output.size(found.content_bytes)} with holes are "
             "equal: names, content, modes, owners, times, links, attributes"
@@ -262,6 +262,12 @@ def _restore_by_hand(
     _compare_rows(report, database, "shop_by_hand", size)
 
 
+def _program(report: Report) -> str:
+    """Return how to call art32 by hand: beside this Python, where it may not be on the path."""
+    path = Path(sys.executable).with_name("art32")
+    return shlex.quote(report.relative(path)) if path.exists() else "art32"
+
+
 def _conclude(report: Report, directory: Path) -> None:
     say()
     for line in report.summary():
@@ -271,10 +277,10 @@ def _conclude(report: Report, directory: Path) -> None:
     shown = shlex.quote(report.relative(directory))
     say(
         f"\nEverything was found equal. What the demo leaves is in {shown}:\n"
-        "  agent.toml  the configuration     keys/      throw-away keys, private ones among them\n"
+        "  agent.toml  the configuration      keys/      throw-away keys, private ones among them\n"
         "  store/      the encrypted backups  state/     the ledger\n"
         "  files/      the original files     restored/  what was restored\n"
-        f"Look around: art32 --config {shown}/agent.toml backup list\n"
+        f"Look around: {_program(report)} --config {shown}/agent.toml backup list\n"
         f"Remove it:   rm -rf {shown}"
     )
 

@@ -35,7 +35,7 @@ _PATIENCE = 60
 _PARENT = "/tmp"  # noqa: S108 - mkdtemp makes a private directory
 _PREFIX = "art32-demo-pg-"
 _HOME = re.compile(rf"^{_PREFIX}(\d+)-")
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
 
 
 def binaries() -> Path | None:
@@ -267,8 +267,11 @@ def _script(table: Table, scale: float) -> Iterator[bytes]:
     while batch := list(islice(rows, 1000)):
         yield "".join(map(_line, batch)).encode()
     yield b"\\.\n"
-    if table.index:
-        yield f"CREATE INDEX {table.name}_by ON {table.name} ({table.index});\n".encode()
+    if table.reference:  # faster than a check of each row
+        column, other = table.reference
+        yield f"CREATE INDEX {table.name}_by ON {table.name} ({column});\n".encode()
+        key = f"FOREIGN KEY ({column}) REFERENCES {other} (id)"
+        yield f"ALTER TABLE {table.name} ADD {key};\n".encode()
     sequence = f"pg_get_serial_sequence('{table.name}', 'id')"
     yield f"SELECT setval({sequence}, max(id)) FROM {table.name};\n".encode()  # noqa: S608
 
@@ -285,4 +288,8 @@ def _field(value: Value) -> str:
         return "\\\\x" + value.hex()
     if isinstance(value, bool):
         return "t" if value else "f"
-    return str(value).translate(_ESCAPES)
+    if isinstance(value, int):
+        return str(value)
+    for plain, escaped in _ESCAPES:
+        value = value.replace(plain, escaped)
+    return value

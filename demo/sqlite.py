@@ -75,12 +75,14 @@ class SQLite:
 
 def _create(connection: sqlite3.Connection, table: Table, scale: float) -> None:
     columns = ", ".join(f"{name} {kind}" for name, _, kind in table.columns)
+    if table.reference:
+        columns += ", FOREIGN KEY ({}) REFERENCES {} (id)".format(*table.reference)
     connection.execute(f"CREATE TABLE {table.name} ({columns})")
     marks = ", ".join("?" for _ in table.columns)
     insert = f"INSERT INTO {table.name} VALUES ({marks})"  # noqa: S608 - our own names
     connection.executemany(insert, table.rows(scale))
-    if table.index:
-        connection.execute(f"CREATE INDEX {table.name}_by ON {table.name} ({table.index})")
+    if table.reference:
+        connection.execute(f"CREATE INDEX {table.name}_by ON {table.name} ({table.reference[0]})")
 
 
 @contextlib.contextmanager
