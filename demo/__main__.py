@@ -206,11 +206,14 @@ def _back_up(report: Report, database: Database, size: int) -> None:
 
 
 def _sandbox_refusal() -> str | None:
-    """Return why restored data cannot be confined on this machine, None when it can."""
+    """Return why restored data cannot be confined on this machine, None when it can.
+
+    art32 itself would refuse such a restore; a demo that goes on says what it left out.
+    """
     try:
         sandbox.check("nobody")
     except Art32Error as error:
-        return error.sentence
+        return f"{error.sentence}\nhint: {error.hint}"
     return None
 
 
@@ -275,8 +278,11 @@ def _conclude(report: Report, directory: Path) -> None:
     for what in report.skipped:
         say(f"skipped: {what}")
     shown = shlex.quote(report.relative(directory))
+    verdict = "Everything was found equal."
+    if report.skipped:
+        verdict = "Everything that was restored was found equal; the rest was skipped, see above."
     say(
-        f"\nEverything was found equal. What the demo leaves is in {shown}:\n"
+        f"\n{verdict} What the demo leaves is in {shown}:\n"
         "  agent.toml  the configuration      keys/      throw-away keys, private ones among them\n"
         "  store/      the encrypted backups  state/     the ledger\n"
         "  files/      the original files     restored/  what was restored\n"
