@@ -45,6 +45,7 @@ _HINT = (
 _SCRIPT = r"""
 set -eu
 umask 022
+PATH=$PATH:/usr/sbin:/sbin  # chroot(8) is there, where an ordinary user does not look
 root=$1 uid=$2 gid=$3 start=$4 held=$5
 shift 5
 

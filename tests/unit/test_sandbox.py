@@ -62,6 +62,11 @@ def test_streams_and_the_exit_status_pass_through() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (7, b"through", b"error\n")
 
 
+def test_the_search_path_of_an_ordinary_user_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/local/bin:/usr/bin:/bin")  # as Debian sets it, without sbin
+    assert inside("true").returncode == 0
+
+
 def test_a_signal_that_kills_the_program_is_no_success() -> None:
     assert inside("sh -c 'kill -SEGV $$'").returncode not in (0, None)
 
