@@ -83,6 +83,28 @@ def choose(
     return list(whole[-1].backups)
 
 
+def doubts(backups: list[Backup], chosen: list[Backup], *, at: datetime | None = None) -> list[str]:
+    """Return what a person should know who takes the chosen ones for the newest, as of `at`.
+
+    A sentence for each newer one that is not whole, for each flag and for each note.
+    """
+    newest = max(backup.stored_at for backup in chosen)
+    found = []
+    for unit in catalog.units(one for one in backups if one.place_key == chosen[0].place_key):
+        if unit.whole or unit.stored_at <= newest or (at is not None and unit.stored_at > at):
+            continue
+        broken = [one for one in unit.backups if one.state is not State.COMPLETE]
+        reasons = [f"{one.state.value}: {one.reason}" for one in broken] or ["part of a set"]
+        place = f"`{unit.backups[0].id}` of {clock.iso(unit.stored_at)}"
+        found.append(f"a newer one was passed over: {place}, {reasons[0]}")
+    for backup in chosen:
+        if backup.manifest is not None and backup.manifest.suspicious:
+            flags = ", ".join(backup.manifest.suspicious)
+            found.append(f"backup `{backup.id}` was flagged when it was made: {flags}")
+        found += [f"backup `{backup.id}`: {note}" for note in backup.notes]
+    return found
+
+
 def private_home(config: Configuration) -> Path:
     """Return the GnuPG home that holds the private key: configured, or the user's own."""
     if config.restore.gnupg_home is not None:

@@ -133,7 +133,10 @@ def command(
         f"{output.size(done.plain_bytes)}, {output.duration(done.seconds)} "
         f"({output.size(rate)}/s)"
     )
+    warnings = restore.doubts(backups, chosen, at=moment) if wanted is None else []
+    status = ExitStatus.WARNINGS if warnings else ExitStatus.OK
     if to_output:
-        output.say(line)
-        raise SystemExit(int(ExitStatus.OK))
-    context.finish(output.Answer("art32.restore/1", vars(done), [line]))
+        for text in (line, *(f"warning: {warning}" for warning in warnings)):
+            output.say(text)
+        raise SystemExit(output.exit_code(status, context.form))
+    context.finish(output.Answer("art32.restore/1", vars(done), [line], warnings, status))

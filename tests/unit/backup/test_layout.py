@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.backup import layout
-from agent.config.model import HostName
+from agent.config.model import Configuration
 from agent.store import names
 
 STARTED = datetime(2026, 11, 23, 3, 15, tzinfo=UTC)
@@ -88,5 +88,5 @@ def test_what_is_no_segment_has_no_number(name: str) -> None:
 
 
 def test_hosts_of_the_configuration_are_hosts_of_the_layout() -> None:
-    pattern = next(part.pattern for part in HostName.__metadata__[0].metadata)
+    pattern = Configuration.model_json_schema()["properties"]["host"]["pattern"]
     assert pattern == f"^{layout._PART}$"
