@@ -191,7 +191,7 @@ def test_what_the_readme_says_to_type_works(site: Site, postgresql: PostgreSQLSe
 
     site.configure(keeper_toml, fingerprints)
     kept = site.run(keeping)
-    assert "good (hashes)" in kept
+    assert "good: every object has its signed hash" in kept
     assert "ART32 OK - " in kept
 
     postgresql.sql("DROP DATABASE IF EXISTS app_restored")

@@ -132,12 +132,14 @@ def _store(store: Store) -> Iterator[Finding]:
         )
     facts = store.facts()
     if facts.versioned is not None:
-        yield Finding("versioning", facts.versioned or None, "on" if facts.versioned else "off")
+        yield Finding(
+            "store versioning", facts.versioned or None, "on" if facts.versioned else "off"
+        )
     if facts.default_retention_days:
         length = f"{facts.default_retention_days} days, {facts.default_retention_mode or 'locked'}"
-        yield Finding("default retention", True, length)
+        yield Finding("store retention", True, length)
     elif facts.default_retention_days == 0:
-        yield Finding("default retention", None, "none: no lock keeps what is stored")
+        yield Finding("store retention", None, "none: no lock keeps what is stored")
     for note in facts.notes:
         yield Finding("store", None, note)
 

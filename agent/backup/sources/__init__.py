@@ -85,9 +85,12 @@ def plugin(kind: str) -> Plugin:
     """Return the plug-in for a kind; raise NO_BACKUP for a kind that this version does not know."""
     if not kind.isidentifier():
         raise Art32Error(Code.SUSPECT, "the backup names a source of an impossible kind")
+    name = f"agent.backup.sources.{kind}"
     try:
-        return cast(Plugin, importlib.import_module(f"agent.backup.sources.{kind}"))
+        return cast(Plugin, importlib.import_module(name))
     except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
         raise Art32Error(
             Code.NO_BACKUP,
             f"a source of kind `{kind}` is unknown to this version",

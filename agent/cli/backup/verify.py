@@ -9,6 +9,12 @@ from agent.cli import Context
 from agent.cli.backup import HOST
 from agent.errors import Art32Error, Code, ExitStatus
 
+_GOOD = {
+    "listing": "good: signature, place, names and sizes",
+    "hashes": "good: every object has its signed hash",
+    "decrypt": "good: every byte decrypts and decompresses",
+}
+
 
 @click.command()
 @click.argument("ids", nargs=-1, metavar="[ID]...")
@@ -71,7 +77,7 @@ def command(
     status = ExitStatus.VERIFICATION if bad else ExitStatus.WARNINGS if notes else ExitStatus.OK
     lines = [
         f"{result.backup.place.source} {result.backup.id}: "
-        f"{'good' if result.good else result.problem} ({tier})"
+        f"{_GOOD[tier] if result.good else result.problem}"
         for result in results
     ]
     data = [
