@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from agent.errors import Art32Error, Code
 
@@ -32,7 +32,9 @@ def compressor() -> zstd.ZstdCompressor:
     )
 
 
-def decompress(chunks: Iterator[bytes | bytearray | memoryview]) -> Iterator[bytes]:
+def decompress(
+    chunks: Iterator[bytes | bytearray | memoryview],
+) -> Generator[bytes, None, None]:
     """Yield the plaintext of one frame, at most 1 MiB at a time, however much it expands.
 
     Raise CORRUPT when the frame is damaged, cut, or followed by anything else.

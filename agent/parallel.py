@@ -79,3 +79,41 @@ def ordered(
         for thread in threads:
             if thread.ident is not None:
                 thread.join(max(0.0, end - clock.monotonic()))
+
+
+def ahead(items: Generator[Item, None, None], *, depth: int) -> Generator[Item, None, None]:
+    """Yield the same items, made by a thread that is at most `depth` of them ahead.
+
+    What the thread raises is raised in its place. When the iteration ends early, `items` is closed
+    in that thread, which is left to itself after a second.
+    """
+    ready: SimpleQueue[Item | None] = SimpleQueue()
+    slots = threading.Semaphore(depth)
+    stopped = threading.Event()
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for item in items:
+                slots.acquire()
+                if stopped.is_set():
+                    break
+                ready.put(item)
+        except BaseException as error:  # noqa: BLE001 - raised again where the item is wanted
+            failures.append(error)
+        finally:
+            items.close()
+            ready.put(None)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not None:
+            slots.release()
+            yield item
+        if failures:
+            raise failures[0]
+    finally:
+        stopped.set()
+        slots.release()
+        thread.join(GRACE_SECONDS)

@@ -20,6 +20,7 @@ from agent.errors import Art32Error, Code
 from agent.store import Store
 
 WORKERS = max(1, min(4, os.cpu_count() or 1))
+_AHEAD = 8
 Fetched = Callable[[int], None]
 
 
@@ -61,9 +62,10 @@ def plaintext(
     `fetched` is told the bytes of each object that arrived. Raise CORRUPT, OBJECT_MISSING or a
     store's error at the first part that fails: what was yielded before it is not the whole.
     """
-    yield from compression.decompress(
+    plain = compression.decompress(
         _segments(store, backup, found.segments, home, passphrase, fetched)
     )
+    yield from parallel.ahead(plain, depth=_AHEAD)
 
 
 def _segments(

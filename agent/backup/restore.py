@@ -15,12 +15,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from agent import clock, redact, run
+from agent import clock
 from agent.backup import catalog, fetch, history, layout
 from agent.backup.catalog import Backup, State
 from agent.backup.manifest import Details, Manifest
 from agent.backup.sources import RestoreRequest, plugin
 from agent.config.model import Configuration
+from agent.crypto import private
 from agent.crypto.home import Home, isolated_home
 from agent.errors import Art32Error, Code, Interrupted
 from agent.ledger import Ledger
@@ -125,28 +126,19 @@ def open_key(config: Configuration, store: Store, backup: Backup, found: Manifes
             f"there is no GnuPG home `{home}`",
             hint="set `restore.gnupg_home`, or import the private key as this user",
         )
-    command = [run.find("gpg", package="gnupg"), "--homedir", str(home), "--no-options", "--quiet"]
-    extra = {"GPG_TTY": os.environ["GPG_TTY"]} if "GPG_TTY" in os.environ else None
-    if extra is None:
-        command.append("--no-tty")
-    done = run.run(
-        [*command, "--max-output", "4096", "--status-fd", "2", "--decrypt"],
-        stdin=sealed,
-        extra_environment=extra,
-        timeout=600,
-    )
-    passphrase = done.stdout.decode("ascii", "replace").strip()
-    whole = b"[GNUPG:] DECRYPTION_OKAY" in done.stderr
-    if done.returncode != 0 or not whole or len(passphrase) != _PASSPHRASE_LENGTH:
-        said = [
-            line
-            for line in done.stderr.decode("utf-8", "replace").splitlines()
-            if not line.startswith("[GNUPG:]")
-        ]
-        reason = redact.line(said[-1]) if said else "gpg does not say why"
+    attempt = private.decrypt(home, sealed)
+    if attempt.locked:
         raise Art32Error(
             Code.KEY_UNDECRYPTABLE,
-            f"no private key in `{home}` opens backup `{backup.id}`: {reason}",
+            f"the private key in `{home}` was not unlocked: {attempt.reason}",
+            hint="gpg asks for its passphrase on a terminal: run this in one, with `pinentry-curses` "
+            "installed, or unlock the key before with `gpg --homedir ... --decrypt`",
+        )
+    passphrase = (attempt.plaintext or b"").decode("ascii", "replace").strip()
+    if len(passphrase) != _PASSPHRASE_LENGTH:
+        raise Art32Error(
+            Code.KEY_UNDECRYPTABLE,
+            f"no private key in `{home}` opens backup `{backup.id}`: {attempt.reason}",
             hint=f"it is encrypted to {', '.join(found.recipients)}; "
             "import one of these private keys, or insert its card",
         )

@@ -1,0 +1,73 @@
+"""The one private-key operation: opening a small message with the user's own keys.
+
+Here, and only here, the user's own GnuPG home and agent are used: the agent asks for a passphrase,
+on the terminal or a desktop, or a smart card to be inserted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent import redact, run
+
+PATIENCE = 600.0
+_LIMIT = "4096"
+# what pinentry needs to find the person who is to be asked
+_PASSED_ON = ("TERM", "DISPLAY", "XAUTHORITY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS")
+_FAILED = re.compile(r"public key decryption failed: (.*)")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What came of it: the plaintext, or None with the reason.
+
+    `locked` says that the private key is there and was not unlocked.
+    """
+
+    plaintext: bytes | None
+    reason: str = ""
+    locked: bool = False
+
+
+def _terminal() -> str | None:
+    if value := os.environ.get("GPG_TTY"):
+        return value
+    for descriptor in (0, 2, 1):
+        with contextlib.suppress(OSError):
+            return os.ttyname(descriptor)
+    return None
+
+
+def decrypt(home: Path, message: bytes) -> Attempt:
+    """Decrypt a message of at most 4 KiB with a private key of `home`.
+
+    Waits up to ten minutes for a person. Succeeds only when gpg exits 0 and says DECRYPTION_OKAY.
+    """
+    terminal = _terminal()
+    extra = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    if terminal is not None:
+        extra["GPG_TTY"] = terminal
+    command = [run.find("gpg", package="gnupg"), "--homedir", str(home), "--no-options", "--quiet"]
+    if terminal is None:
+        command.append("--no-tty")
+    done = run.run(
+        [*command, "--max-output", _LIMIT, "--status-fd", "2", "--decrypt"],
+        stdin=message,
+        extra_environment=extra,
+        timeout=PATIENCE,
+    )
+    lines = done.stderr.decode("utf-8", "replace").split("\n")
+    status = [line.split()[1:3] for line in lines if line.startswith("[GNUPG:] ")]
+    if done.returncode == 0 and ["DECRYPTION_OKAY"] in status:
+        return Attempt(done.stdout)
+    said = [line for line in lines if line.strip() and not line.startswith("[GNUPG:]")]
+    failed = [match[1] for line in said if (match := _FAILED.search(line))]
+    reason = failed[-1] if failed else said[-1] if said else "gpg does not say why"
+    # an agent that could ask nobody ends in "No secret key", as if there were none
+    asked = any(fields[:1] == ["PINENTRY_LAUNCHED"] for fields in status)
+    locked = asked or ["ERROR", "pkdecrypt_failed"] in status
+    return Attempt(None, redact.line(reason), locked)
