@@ -27,6 +27,7 @@ from agent.store import Store, StoredObject
 SIGNATURE_LIMIT = 64 << 10
 _READERS = 8
 SHORTEST_ID = 4
+UNREADABLE = (Code.STORE_REFUSED, Code.STORE_FAILED)
 
 
 class State(Enum):
@@ -110,7 +111,8 @@ def read(
 ) -> list[Backup]:
     """Return the backups of a store, in the order in which they were stored.
 
-    Objects under foreign names are left alone.
+    Objects under foreign names are left alone. Raise what the listing raises; a backup that cannot
+    be read is suspect, but a store that does not answer is an error.
     """
     start = "" if host is None else f"{host}/" if source is None else f"{host}/{source}/"
     groups = _grouped(store.list(start))
@@ -162,6 +164,8 @@ def judge(
     except Art32Error as error:
         if error.code in (Code.CORRUPT, Code.OBJECT_MISSING):
             return verdict(State.SUSPECT, error.sentence)
+        if error.code in UNREADABLE:  # of one backup: the others must not be lost with it
+            return verdict(State.SUSPECT, f"it cannot be read: {error.sentence}")
         raise
     signature = reader.keyring.verify(data, seal)
     if signature.validity is Validity.UNKNOWN_SIGNER:
@@ -234,6 +238,16 @@ def accepted_ids(backups: Iterable[Backup], local: Iterable[str] = ()) -> frozen
         if backup.manifest is not None:
             found.update(backup.manifest.accepted)
     return frozenset(found)
+
+
+def accepted_by_host(
+    backups: Iterable[Backup], local: Iterable[str] = ()
+) -> dict[str, frozenset[str]]:
+    """Return `accepted_ids` of each host alone: a host accepts its own backups and no others."""
+    groups: dict[str, list[Backup]] = {}
+    for backup in backups:
+        groups.setdefault(backup.place.host, []).append(backup)
+    return {host: accepted_ids(group, local) for host, group in groups.items()}
 
 
 def find(backups: Iterable[Backup], wanted: str) -> Backup:

@@ -53,7 +53,10 @@ def verify(
     *,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Verified:
-    """Look at one backup; a defect is in the result, an unreachable store or key is raised."""
+    """Look at one backup; what is wrong with it alone is in the result.
+
+    Raise when the store does not answer, or when no private key is there or opens it.
+    """
     if backup.state is not State.COMPLETE:
         return Verified(backup, tier, f"{backup.state.value}: {backup.reason}")
     try:
@@ -62,6 +65,8 @@ def verify(
         elif tier is Tier.DECRYPT:
             _decrypt(config, store, backup, progress)
     except Art32Error as error:
+        if error.code in catalog.UNREADABLE:
+            return Verified(backup, tier, f"it cannot be read: {error.sentence}")
         if error.code not in (Code.CORRUPT, Code.OBJECT_MISSING):
             raise
         return Verified(backup, tier, error.sentence)

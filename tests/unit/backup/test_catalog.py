@@ -528,6 +528,31 @@ def test_a_store_that_fails_while_reading_is_an_error_and_no_verdict(
         vault.read()
 
 
+@pytest.mark.parametrize("code", [Code.STORE_REFUSED, Code.STORE_FAILED])
+@pytest.mark.parametrize("name", [layout.MANIFEST, layout.SIGNATURE])
+def test_one_object_that_cannot_be_read_makes_one_backup_suspect(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch, name: str, code: Code
+) -> None:
+    good, bad = vault.commit(), vault.commit(previous=vault.hashes[1])
+    genuine = vault.store.get
+
+    def refusing(wanted: str, *, limit: int) -> bytes:
+        if wanted == bad.name(name):
+            raise Art32Error(code, "no")
+        return genuine(wanted, limit=limit)
+
+    monkeypatch.setattr(vault.store, "get", refusing)
+    assert vault.judged(good).state is State.COMPLETE
+    found = vault.judged(bad)
+    assert (found.state, found.reason) == (State.SUSPECT, "it cannot be read: no")
+
+
+def test_a_host_accepts_its_own_backups_alone() -> None:
+    backups = [simulated(1, MOMENT, accepted=[2]), simulated(2, MOMENT, host="db2")]
+    found = catalog.accepted_by_host(backups)
+    assert found == {"db1": {backup_id(2)}, "db2": frozenset()}
+
+
 def test_an_object_that_vanishes_meanwhile_makes_it_suspect_and_no_crash(
     vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
