@@ -130,6 +130,27 @@ class Art32Error(Exception):
         return self.code.exit_status
 
 
+def from_defect(error: Exception) -> Art32Error:
+    """Return what to show of an unforeseen error: its type and place alone.
+
+    Its text may hold anything.
+    """
+    frames = []
+    trace = error.__traceback__
+    while trace is not None:
+        name = str(trace.tb_frame.f_globals.get("__name__", "?"))
+        if name.startswith("agent"):
+            frames.append(f"{name}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    place = frames[-1] if frames else "?"
+    number = f" (errno {error.errno})" if isinstance(error, OSError) and error.errno else ""
+    return Art32Error(
+        Code.DEFECT,
+        f"a defect in art32: `{type(error).__name__}`{number} at `{place}`",
+        hint="please report this line; nothing that was stored before is affected",
+    )
+
+
 class Interrupted(BaseException):
     """A signal asked to stop.
 

@@ -148,9 +148,10 @@ def make_directory(path: Path, *, mode: int = 0o700) -> None:
 
 
 @contextlib.contextmanager
-def lock(path: Path, *, what: str) -> Iterator[None]:
-    """Hold an exclusive lock for the block; raise LOCKED at once when another process holds it.
+def lock(path: Path, *, what: str, wait: bool = False) -> Iterator[None]:
+    """Hold an exclusive lock for the block.
 
+    When another process holds it, wait, or else raise LOCKED at once.
     Raise PERMISSION or DISK when the file cannot be opened. The lock is the kernel's (flock(2)):
     it ends with the process, however that dies.
     """
@@ -167,7 +168,7 @@ def lock(path: Path, *, what: str) -> Iterator[None]:
         ) from error
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise Art32Error(
                 Code.LOCKED,

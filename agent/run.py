@@ -56,6 +56,19 @@ def find(program: str, *, package: str) -> str:
     return path
 
 
+def _unstartable(program: str, error: OSError) -> Art32Error:
+    if isinstance(error, FileNotFoundError):
+        return Art32Error(Code.TOOL_MISSING, f"`{program}` is not installed")
+    if isinstance(error, PermissionError):
+        return Art32Error(Code.PERMISSION, f"`{program}` may not be run")
+    reason = (error.strerror or "error").lower()
+    return Art32Error(
+        Code.TOOL_FAILED,
+        f"`{program}` cannot be started: {reason}",
+        hint="a script needs a first line such as `#!/bin/sh`",
+    )
+
+
 def run(
     argv: Sequence[str],
     *,
@@ -78,8 +91,8 @@ def run(
             timeout=timeout,
             check=False,
         )
-    except FileNotFoundError as error:
-        raise Art32Error(Code.TOOL_MISSING, f"`{argv[0]}` is not installed") from error
+    except OSError as error:
+        raise _unstartable(argv[0], error) from error
     except subprocess.TimeoutExpired as error:
         raise Art32Error(
             Code.TOOL_FAILED, f"`{os.path.basename(argv[0])}` did not finish in {timeout:.0f} s"
@@ -119,10 +132,8 @@ class Process:
                 start_new_session=True,
                 bufsize=0,
             )
-        except FileNotFoundError as error:
-            raise Art32Error(Code.TOOL_MISSING, f"`{argv[0]}` is not installed") from error
-        except PermissionError as error:
-            raise Art32Error(Code.PERMISSION, f"`{argv[0]}` may not be run") from error
+        except OSError as error:
+            raise _unstartable(argv[0], error) from error
         for pipe in (self._child.stdin, self._child.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):  # an unprivileged user has a quota for pipes

@@ -12,7 +12,6 @@ RUN_STARTED = "backup-run-started"
 RUN_FINISHED = "backup-run-finished"
 SIGNING = "backup-signing"
 COMPLETE = "backup-complete"
-FAILED = "backup-failed"
 ACCEPTED = "backup-accepted"
 DELETED = "backup-deleted"
 PRUNED = "prune-finished"
@@ -34,6 +33,7 @@ class Known:
     plain_bytes: int
     stored_bytes: int
     suspicious: bool
+    set_size: int | None = None
 
 
 @dataclass
@@ -49,12 +49,32 @@ class History:
 
     def baseline(self, source: str, member: str | None) -> Known | None:
         """Return the last good backup to compare a new one's size with."""
+        return next(
+            (
+                known
+                for known in reversed(self.backups)
+                if (known.source, known.member) == (source, member) and self._good(known)
+            ),
+            None,
+        )
+
+    def last_members(self, source: str) -> frozenset[str | None]:
+        """Return the tags of the last good whole set of a source; empty when there is none."""
         for known in reversed(self.backups):
-            if (known.source, known.member) == (source, member) and (
-                not known.suspicious or known.id in self.accepted
-            ):
-                return known
-        return None
+            if known.source == source and known.set is not None and self._good(known):
+                parts = self.parts(known)
+                if len(parts) == known.set_size:
+                    return frozenset(part.member for part in parts)
+        return frozenset()
+
+    def parts(self, known: Known) -> list[Known]:
+        """Return what was made together with a backup, itself included."""
+        if known.set is None:
+            return [known]
+        return [one for one in self.backups if one.set == known.set]
+
+    def _good(self, known: Known) -> bool:
+        return not known.suspicious or known.id in self.accepted
 
 
 def read(records: Iterable[Record], fingerprint: str | None = None) -> History:
@@ -92,6 +112,7 @@ def _add(history: History, record: Record, fingerprint: str | None) -> None:
                 plain_bytes=int(facts["plain_bytes"]),
                 stored_bytes=int(facts["stored_bytes"]),
                 suspicious=bool(facts.get("suspicious")),
+                set_size=facts.get("set_size"),
             )
         )
     elif record.event == ACCEPTED:

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from agent import clock, files
 from agent.backup import history, layout
@@ -30,7 +31,9 @@ from agent.ledger import Ledger
 from agent.store import Store, open_store
 
 LEDGER = "ledger.jsonl"
+HOST_LOCK = ".host.lock"
 SHRUNK = "shrunk"
+MEMBER_MISSING = "member-missing"
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,20 @@ def back_up(
         adapter = plugin(_kind(source))
         adapter.probe(source)
         members = adapter.members(source)
-        run = _Run(config, source, adapter, writer, store, ledger, known, progress, segment_bytes)
+        tags = {member_tag(config.state_directory, member) for member in members}
+        gone = known.last_members(source.name) - tags
+        run = _Run(
+            config=config,
+            source=source,
+            adapter=adapter,
+            writer=writer,
+            store=store,
+            ledger=ledger,
+            known=known,
+            flags=(MEMBER_MISSING,) if gone else (),
+            progress=progress,
+            segment_bytes=segment_bytes,
+        )
         set_id = secrets.token_hex(8)
         for number, member in enumerate(members, 1):
             entry = SetEntry(id=set_id, number=number, size=len(members))
@@ -169,6 +185,7 @@ class _Run:
     store: Store
     ledger: Ledger
     known: History
+    flags: tuple[str, ...]
     progress: Progress
     segment_bytes: int
 
@@ -202,25 +219,15 @@ def _back_up_member(run: _Run, member: str, entry: SetEntry | None) -> Made:
     sealed_details = symmetric.encrypt(home, passphrase, details.serialise())
     objects.append(run.put(place, layout.DETAILS, sealed_details))
     objects.append(run.put(place, layout.SUMS, sums(objects)))
-    manifest = Manifest(
-        prefix=run.config.store.prefix,
-        host=place.host,
-        source=place.source,
-        id=place.id,
+    signed = _sign(
+        run,
+        place,
         member=tag,
         set=entry,
-        sequence=run.known.sequence + 1,
-        previous=run.known.previous,
-        ledger=run.ledger.head(),
-        started=place.started,
-        finished=clock.stamp(clock.now()),
-        signer=run.writer.signer.fingerprint,
-        recipients=[recipient.key.fingerprint for recipient in run.writer.recipients],
-        suspicious=_suspicions(run.source, totals.plain, expected),
-        accepted=sorted(run.known.accepted),
         objects=objects,
+        suspicious=[*run.flags, *_suspicions(run.source, totals.plain, expected)],
     )
-    stored = _commit(run, place, manifest, totals.plain)
+    stored = _commit(run, place, signed, totals.plain)
     return Made(
         source=place.source,
         id=place.id,
@@ -228,7 +235,7 @@ def _back_up_member(run: _Run, member: str, entry: SetEntry | None) -> Made:
         plain_bytes=totals.plain,
         stored_bytes=stored,
         seconds=clock.monotonic() - begun,
-        suspicious=tuple(manifest.suspicious),
+        suspicious=tuple(signed.manifest.suspicious),
         warnings=report.warnings,
     )
 
@@ -263,25 +270,55 @@ def _ship(
     return totals, report
 
 
-def _commit(run: _Run, place: Place, manifest: Manifest, plain_bytes: int) -> int:
-    """Sign and store the manifest, the signature last; return the bytes of the whole backup.
+@dataclass(frozen=True)
+class _Signed:
+    manifest: Manifest
+    data: bytes
+    signature: bytes
 
-    The sequence number is spent in the ledger before the signature can arrive: a crash in between
-    leaves a gap in the chain, never two backups of one number.
+
+def _sign(run: _Run, place: Place, **facts: Any) -> _Signed:
+    """Give the backup the host's next sequence number and sign its manifest.
+
+    One run at a time, whatever its source: the number is read, spent in the ledger and never used
+    again. A crash before the signature arrives leaves a gap, never two backups of one number.
     """
-    data = manifest.serialise()
-    signature = sign(run.writer.home, run.writer.signer.fingerprint, data)
-    entry = run.put(place, layout.MANIFEST, data)
-    run.ledger.append(
-        history.SIGNING,
-        id=place.id,
-        source=place.source,
-        signer=manifest.signer,
-        sequence=manifest.sequence,
-        manifest=entry.sha256,
-    )
-    run.known.sequence, run.known.previous = manifest.sequence, entry.sha256
-    stored = manifest.size + entry.size + run.put(place, layout.SIGNATURE, signature).size
+    lock = run.config.state_directory / "locks" / HOST_LOCK
+    with files.lock(lock, what="this host", wait=True):
+        known = history.read(run.ledger.records(), run.writer.signer.fingerprint)
+        manifest = Manifest(
+            prefix=run.config.store.prefix,
+            host=place.host,
+            source=place.source,
+            id=place.id,
+            sequence=known.sequence + 1,
+            previous=known.previous,
+            ledger=run.ledger.head(),
+            started=place.started,
+            finished=clock.stamp(clock.now()),
+            signer=run.writer.signer.fingerprint,
+            recipients=[recipient.key.fingerprint for recipient in run.writer.recipients],
+            accepted=sorted(known.accepted),
+            **facts,
+        )
+        data = manifest.serialise()
+        signature = sign(run.writer.home, manifest.signer, data)
+        run.ledger.append(
+            history.SIGNING,
+            id=place.id,
+            source=place.source,
+            signer=manifest.signer,
+            sequence=manifest.sequence,
+            manifest=sha256(data),
+        )
+    return _Signed(manifest, data, signature)
+
+
+def _commit(run: _Run, place: Place, signed: _Signed, plain_bytes: int) -> int:
+    """Store the manifest and, last of all, its signature; return the bytes of the whole backup."""
+    manifest = signed.manifest
+    stored = manifest.size + run.put(place, layout.MANIFEST, signed.data).size
+    stored += run.put(place, layout.SIGNATURE, signed.signature).size
     run.ledger.append(
         history.COMPLETE,
         id=place.id,
@@ -289,6 +326,7 @@ def _commit(run: _Run, place: Place, manifest: Manifest, plain_bytes: int) -> in
         path=place.path,
         member=manifest.member,
         set=manifest.set.id if manifest.set else None,
+        set_size=manifest.set.size if manifest.set else None,
         plain_bytes=plain_bytes,
         stored_bytes=stored,
         suspicious=bool(manifest.suspicious),

@@ -50,6 +50,7 @@ class Restored:
     sentence: str
     plain_bytes: int
     seconds: float
+    warnings: tuple[str, ...] = ()
 
 
 def choose(
@@ -59,11 +60,13 @@ def choose(
     host: str,
     wanted: str | None = None,
     at: datetime | None = None,
+    accepted: frozenset[str] = frozenset(),
 ) -> list[Backup]:
     """Return the backups to restore, the parts of a set together.
 
-    By id; or the newest good one; or the newest good one stored at or before `at`. Raise
-    NO_BACKUP when there is none, SUSPECT or PENDING when the id is of such a one.
+    By id; or the newest good one; or the newest good one stored at or before `at`. Where none is
+    good, the newest whole one: flagged as suspicious when it was made, and better than nothing.
+    Raise NO_BACKUP when there is none, SUSPECT or PENDING when the id is of such a one.
     """
     mine = [backup for backup in backups if backup.place_key == (host, source)]
     if wanted is not None:
@@ -81,7 +84,8 @@ def choose(
             f"no complete backup of source `{source}` of host `{host}`{until}: {', '.join(found)}",
             hint="art32 backup list",
         )
-    return list(whole[-1].backups)
+    good = [unit for unit in whole if unit.good(accepted)]
+    return list((good or whole)[-1].backups)
 
 
 def doubts(backups: list[Backup], chosen: list[Backup], *, at: datetime | None = None) -> list[str]:
@@ -92,10 +96,11 @@ def doubts(backups: list[Backup], chosen: list[Backup], *, at: datetime | None =
     newest = max(backup.stored_at for backup in chosen)
     found = []
     for unit in catalog.units(one for one in backups if one.place_key == chosen[0].place_key):
-        if unit.whole or unit.stored_at <= newest or (at is not None and unit.stored_at > at):
+        if unit.stored_at <= newest or (at is not None and unit.stored_at > at):
             continue
         broken = [one for one in unit.backups if one.state is not State.COMPLETE]
-        reasons = [f"{one.state.value}: {one.reason}" for one in broken] or ["part of a set"]
+        reasons = [f"{one.state.value}: {one.reason}" for one in broken]
+        reasons.append("flagged as suspicious" if unit.whole else "part of a broken set")
         place = f"`{unit.backups[0].id}` of {clock.iso(unit.stored_at)}"
         found.append(f"a newer one was passed over: {place}, {reasons[0]}")
     for backup in chosen:
@@ -104,6 +109,34 @@ def doubts(backups: list[Backup], chosen: list[Backup], *, at: datetime | None =
             found.append(f"backup `{backup.id}` was flagged when it was made: {flags}")
         found += [f"backup `{backup.id}`: {note}" for note in backup.notes]
     return found
+
+
+def part(config: Configuration, store: Store, chosen: list[Backup], member: str | None) -> Backup:
+    """Return the one backup of a set that holds a member; of a single backup, that.
+
+    What is in a part stands in its encrypted details: finding one takes a private-key operation
+    for each part that is looked into. Raise USAGE without a member, NO_BACKUP when none holds it.
+    """
+    if len(chosen) == 1 and member is None:
+        return chosen[0]
+    if member is None:
+        raise Art32Error(
+            Code.USAGE,
+            f"the backup is a set of {len(chosen)} parts",
+            hint="say which with --member, a database's name or `globals`, or with --id:\n"
+            + "\n".join(f"  {backup.id}" for backup in chosen),
+        )
+    seen = []
+    for backup in chosen:
+        with opened(config, store, backup) as (ready, _):
+            if ready.details.member in (member, f"database:{member}", f"{member}:"):
+                return backup
+            seen.append(ready.details.member)
+    raise Art32Error(
+        Code.NO_BACKUP,
+        f"no part of the backup holds `{member}`",
+        hint=f"it holds {', '.join(f'`{name}`' for name in seen if name) or 'no named parts'}",
+    )
 
 
 def private_home(config: Configuration) -> Path:
@@ -131,8 +164,8 @@ def open_key(config: Configuration, store: Store, backup: Backup, found: Manifes
         raise Art32Error(
             Code.KEY_UNDECRYPTABLE,
             f"the private key in `{home}` was not unlocked: {attempt.reason}",
-            hint="gpg asks for its passphrase on a terminal: run this in one, with `pinentry-curses` "
-            "installed, or unlock the key before with `gpg --homedir ... --decrypt`",
+            hint="gpg asks for its passphrase on a terminal: run this in one, with "
+            "`pinentry-curses` installed",
         )
     passphrase = (attempt.plaintext or b"").decode("ascii", "replace").strip()
     if len(passphrase) != _PASSPHRASE_LENGTH:
@@ -175,8 +208,8 @@ def restore(
     outcome are recorded. Whatever the stream raises leaves nothing at the target.
     """
     begun = clock.monotonic()
-    attempt = secrets.token_hex(8)
-    ledger.append("restore-started", run=attempt, id=backup.id, source=backup.place.source)
+    facts = {"run": secrets.token_hex(8), "id": backup.id, "source": backup.place.source}
+    warnings = _record(ledger, "restore-started", **facts)
     outcome = Code.DEFECT.label
     try:
         with opened(config, store, backup) as (ready, home):
@@ -187,10 +220,7 @@ def restore(
                 ready.details.plain_bytes,
             )
             if output is not None:
-                for chunk in stream:
-                    output.write(chunk)
-                output.flush()
-                sentence = "written to standard output"
+                sentence = _write_out(stream, output)
             else:
                 wanted = request(ready.details)
                 _require_fitting(wanted.target, ready.details.kind)
@@ -205,14 +235,33 @@ def restore(
         outcome = Code.INTERRUPTED.label
         raise
     finally:
-        ledger.append(
-            history.RESTORED,
-            run=attempt,
-            id=backup.id,
-            source=backup.place.source,
-            result=outcome,
-        )
-    return Restored(backup.id, sentence, stream.count, clock.monotonic() - begun)
+        warnings += _record(ledger, history.RESTORED, **facts, result=outcome)
+    seconds = clock.monotonic() - begun
+    return Restored(backup.id, sentence, stream.count, seconds, tuple(dict.fromkeys(warnings)))
+
+
+def _record(ledger: Ledger, event: str, **facts: str) -> list[str]:
+    """Record, or return why not: a ledger that cannot be written does not keep data from people."""
+    try:
+        ledger.append(event, **facts)
+    except Art32Error as error:
+        return [f"not recorded: {error.sentence}"]
+    return []
+
+
+def _write_out(stream: Iterator[bytes], output: BinaryIO) -> str:
+    for chunk in stream:
+        try:
+            output.write(chunk)
+            output.flush()
+        except OSError as error:
+            reason = (error.strerror or "error").lower()
+            raise Art32Error(
+                Code.TARGET_FAILED,
+                f"standard output takes no more: {reason}",
+                hint="what was written is not the whole backup: do not use it",
+            ) from error
+    return "written to standard output"
 
 
 def _require_fitting(target: str, kind: str) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 import click
 
 from agent import __version__, output
-from agent.errors import Art32Error, Code, ExitStatus, Interrupted
+from agent.errors import Art32Error, Code, ExitStatus, Interrupted, from_defect
 
 if TYPE_CHECKING:
     from agent.config.model import Configuration
@@ -170,7 +170,8 @@ def _run(given: list[str], form: output.Form) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(int(ExitStatus.WARNINGS))
     except Exception as error:  # noqa: BLE001 - the one place where a defect becomes a status
-        _defect(error, form)
+        output.fail(from_defect(error), form)
+        sys.exit(output.exit_code(ExitStatus.DEFECT, form))
     sys.exit(int(ExitStatus.OK))
 
 
@@ -188,25 +189,3 @@ def _help_hint(error: click.ClickException) -> str:
         return f"`{error.option_name}` stands before the verb: art32 {error.option_name} ... VERB"
     context = getattr(error, "ctx", None)
     return f"{context.command_path} --help" if context else "art32 --help"
-
-
-def _defect(error: Exception, form: output.Form) -> NoReturn:
-    """Report an unforeseen error by its type and place alone: its text may hold anything."""
-    frames = []
-    trace = error.__traceback__
-    while trace is not None:
-        name = trace.tb_frame.f_globals.get("__name__", "?")
-        if str(name).startswith("agent"):
-            frames.append(f"{name}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    place = frames[-1] if frames else "?"
-    number = f" (errno {error.errno})" if isinstance(error, OSError) and error.errno else ""
-    output.fail(
-        Art32Error(
-            Code.DEFECT,
-            f"a defect in art32: `{type(error).__name__}`{number} at `{place}`",
-            hint="please report this line; nothing that was stored before is affected",
-        ),
-        form,
-    )
-    sys.exit(output.exit_code(ExitStatus.DEFECT, form))

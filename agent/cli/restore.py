@@ -49,6 +49,11 @@ def _moment(text: str | None) -> datetime | None:
 @click.option(
     "--only", metavar="NAME", help="One table (SCHEMA.TABLE), or one path, out of the backup."
 )
+@click.option(
+    "--member",
+    metavar="NAME",
+    help="Of a backup of all databases: this one, or `globals` for the roles.",
+)
 @click.option("--host", metavar="HOST", help="The host whose backup is meant; by default this one.")
 @click.option("--overwrite", is_flag=True, help="Replace what stands at the target.")
 @click.option("--owners", is_flag=True, help="Restore owners and grants of a database as well.")
@@ -65,6 +70,7 @@ def command(
     wanted: str | None,
     at: str | None,
     only: str | None,
+    member: str | None,
     host: str | None,
     overwrite: bool,
     owners: bool,
@@ -75,7 +81,7 @@ def command(
     Signature, hashes and decryption are checked before anything is handed over as good. The result
     gets its name last; a failed restore leaves nothing behind.
     """
-    from agent.backup import catalog, identity, make, restore
+    from agent.backup import catalog, history, identity, make, restore
     from agent.backup.sources import RestoreRequest
     from agent.progress import Progress
     from agent.store import open_store
@@ -87,23 +93,24 @@ def command(
         backups = catalog.read(
             store, reader, config.store.prefix, host=host or config.host, source=source
         )
-    chosen = restore.choose(
-        backups, source=source, host=host or config.host, wanted=wanted, at=moment
+    accepted = catalog.accepted_ids(
+        backups, history.read(make.ledger_of(config).records()).accepted
     )
-    if len(chosen) > 1:
-        raise Art32Error(
-            Code.USAGE,
-            f"the newest backup of `{source}` is a set of {len(chosen)} parts",
-            hint="name one with --id; `art32 backup show ID --details` says what is in it:\n"
-            + "\n".join(f"  {backup.id}" for backup in chosen),
-        )
-    backup = chosen[0]
+    chosen = restore.choose(
+        backups,
+        source=source,
+        host=host or config.host,
+        wanted=wanted,
+        at=moment,
+        accepted=accepted,
+    )
+    backup = restore.part(config, store, chosen, member)
     to_output = target == restore.STANDARD_OUTPUT
     if to_output and sys.stdout.isatty():
         raise Art32Error(
             Code.USAGE, "a backup does not belong on a terminal", hint="redirect standard output"
         )
-    if to_output and (only or overwrite or owners):
+    if to_output and (only or overwrite or owners or allow_superuser):
         raise Art32Error(Code.USAGE, "`--to -` takes the whole backup and no options")
 
     def request(details: Details) -> RestoreRequest:
@@ -133,7 +140,9 @@ def command(
         f"{output.size(done.plain_bytes)}, {output.duration(done.seconds)} "
         f"({output.size(rate)}/s)"
     )
-    warnings = restore.doubts(backups, chosen, at=moment) if wanted is None else []
+    warnings = list(done.warnings)
+    if wanted is None:
+        warnings += restore.doubts(backups, chosen, at=moment)
     status = ExitStatus.WARNINGS if warnings else ExitStatus.OK
     if to_output:
         for text in (line, *(f"warning: {warning}" for warning in warnings)):

@@ -83,7 +83,7 @@ class Plugin(Protocol):
 
 def plugin(kind: str) -> Plugin:
     """Return the plug-in for a kind; raise NO_BACKUP for a kind that this version does not know."""
-    if not kind.isidentifier():
+    if not kind.isidentifier() or "_" in kind:
         raise Art32Error(Code.SUSPECT, "the backup names a source of an impossible kind")
     name = f"agent.backup.sources.{kind}"
     try:

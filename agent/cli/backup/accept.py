@@ -20,5 +20,7 @@ def command(context: Context, backup_id: str) -> None:
 
     accepted = acceptance.accept(context.load(), backup_id)
     context.finish(
-        output.Answer("art32.backup.accept/1", {"id": accepted}, [f"accepted {accepted}"])
+        output.Answer(
+            "art32.backup.accept/1", {"ids": accepted}, [f"accepted {one}" for one in accepted]
+        )
     )

@@ -8,12 +8,14 @@ import click
 
 from agent import output
 from agent.cli import Context
-from agent.errors import Art32Error, Code, ExitStatus
+from agent.errors import Art32Error, Code, ExitStatus, from_defect
 
 if TYPE_CHECKING:
+    from agent.backup.identity import Writer
     from agent.backup.make import Made, RunResult
     from agent.config.model import Configuration
     from agent.config.sources import Source
+    from agent.progress import Progress
 
 
 @click.command()
@@ -25,7 +27,7 @@ def command(context: Context, sources: tuple[str, ...], dry_run: bool) -> None:
 
     One source that fails does not stop the others; the first failure gives the exit status.
     """
-    from agent.backup import identity, make
+    from agent.backup import identity
     from agent.progress import Progress
 
     config = context.load()
@@ -37,11 +39,25 @@ def command(context: Context, sources: tuple[str, ...], dry_run: bool) -> None:
             context.finish(_dry_run(config, chosen, warnings))
         for source in chosen:
             with Progress(f"backing up {source.name}") as progress:
-                result = make.back_up(config, source, writer, progress=progress.at)
+                result = _back_up(config, source, writer, progress)
             results.append(result)
             if result.error is not None and context.form == "human":
                 output.fail(_about(source, result.error), context.form)
-    context.finish(_run_answer(results, warnings))
+    context.finish(_run_answer(results, warnings, context.form))
+
+
+def _back_up(
+    config: Configuration, source: Source, writer: Writer, progress: Progress
+) -> RunResult:
+    """Back one source up; whatever becomes of it, the next one has its turn."""
+    from agent.backup import make
+
+    try:
+        return make.back_up(config, source, writer, progress=progress.at)
+    except Art32Error as error:
+        return make.RunResult(source.name, error=error)
+    except Exception as error:  # noqa: BLE001 - a defect in one source is no reason to skip others
+        return make.RunResult(source.name, error=from_defect(error))
 
 
 def _about(source: Source, error: Art32Error) -> Art32Error:
@@ -82,7 +98,7 @@ def _dry_run(config: Configuration, chosen: list[Source], warnings: list[str]) -
     )
 
 
-def _run_answer(results: list[RunResult], warnings: list[str]) -> output.Answer:
+def _run_answer(results: list[RunResult], warnings: list[str], form: output.Form) -> output.Answer:
     lines, data = [], []
     found = list(warnings)
     status = ExitStatus.WARNINGS if warnings else ExitStatus.OK
@@ -104,6 +120,9 @@ def _run_answer(results: list[RunResult], warnings: list[str]) -> output.Answer:
     errors = [result.error for result in results if result.error is not None]
     if errors:
         status = errors[0].exit_status
+    if form == "nagios":
+        failed = [f"{one.source}: {one.error.sentence}" for one in results if one.error]
+        found = [*failed, *found]
     return output.Answer("art32.backup.run/1", data, lines, found, status)
 
 
