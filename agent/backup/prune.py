@@ -6,7 +6,7 @@ goes second: from then on it cannot be read. A lock turns a deletion into a stat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -40,11 +40,18 @@ class Deleted:
 
 
 def plan(
-    backups: Iterable[Backup], policy: Retention, store: Store, local: History, *, this_host: str
+    backups: Iterable[Backup],
+    policy: Retention,
+    store: Store,
+    local: History,
+    *,
+    this_host: str,
+    retired: Collection[tuple[str, str]] = (),
 ) -> list[Plan]:
     """Return a plan for each host and source in the store.
 
     `local` is what the ledger of `this_host` knows: the outcome of the last run is its own alone.
+    `retired` names hosts with sources of which a person says that they have ended.
     """
     found = list(backups)
     accepted = {
@@ -63,6 +70,7 @@ def plan(
             host_now=host_now,
             accepted=accepted[host],
             last_result=local.last_result.get(source) if host == this_host else None,
+            retired=(host, source) in retired,
         )
         for (host, source), group in sorted(groups.items())
     ]

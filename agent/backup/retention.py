@@ -24,19 +24,31 @@ class Decision:
 
 @dataclass(frozen=True)
 class Plan:
-    """Decisions for one source of one host; `refused` says why nothing may be deleted now."""
+    """Decisions for one source of one host.
+
+    `refused` says why no backup may be deleted now; with `time_in_doubt` what is absent stays too.
+    """
 
     host: str
     source: str
     decisions: tuple[Decision, ...]
     refused: str | None
+    time_in_doubt: bool = False
 
     @property
     def deletions(self) -> tuple[Unit, ...]:
-        """The units to delete; none when the plan is refused."""
-        if self.refused is not None:
+        """The units to delete; absent ones alone when the plan is refused."""
+        if self.time_in_doubt:
             return ()
-        return tuple(decision.unit for decision in self.decisions if decision.delete)
+        return tuple(
+            decision.unit
+            for decision in self.decisions
+            if decision.delete and (self.refused is None or _absent(decision.unit))
+        )
+
+
+def _absent(unit: Unit) -> bool:
+    return all(backup.state is State.ABSENT for backup in unit.backups)
 
 
 def plan(
@@ -47,24 +59,29 @@ def plan(
     host_now: datetime,
     accepted: frozenset[str] = frozenset(),
     last_result: str | None = None,
+    retired: bool = False,
 ) -> Plan:
     """Given the units of one source, decide which to delete.
 
     A unit goes when the store has held it longer than `policy.days` and at least
     `policy.minimum_backups` good ones stay. Absent ones go after a week. Suspect and pending ones
-    never go. Nothing goes while the newest good backup is too old, the last run did not succeed,
-    something is unfinished after it, or the clocks disagree.
+    never go. While the clocks disagree nothing goes; while the newest good backup is too old, the
+    last run did not succeed, or something is unfinished after it, absent ones alone. For a
+    `retired` source, which will have no more backups, only age and the clocks count.
     """
     ordered = sorted(units, key=lambda unit: (unit.stored_at, unit.key))
     if not ordered:
         return Plan("", "", (), None)
     good = [unit for unit in ordered if unit.good(accepted)]
-    floor = {unit.key for unit in good[-policy.minimum_backups :]}
+    floor = set() if retired else {unit.key for unit in good[-policy.minimum_backups :]}
     limit = store_now - timedelta(days=policy.days)
     absent_limit = store_now - timedelta(days=ABSENT_DAYS)
     decisions = tuple(_decide(unit, floor, limit, absent_limit, policy) for unit in ordered)
-    refused = _refusal(ordered, good, policy, store_now, host_now, last_result)
-    return Plan(ordered[0].host, ordered[0].source, decisions, refused)
+    clocks = _doubt_about_time(ordered, store_now, host_now)
+    refused = clocks
+    if clocks is None and not retired:
+        refused = _refusal(ordered, good, policy, store_now, last_result)
+    return Plan(ordered[0].host, ordered[0].source, decisions, refused, clocks is not None)
 
 
 def _decide(
@@ -79,7 +96,7 @@ def _decide(
         return Decision(unit, False, "suspect: kept as evidence")
     if State.PENDING in states:
         return Decision(unit, False, "pending: its signer is not pinned")
-    if states == {State.ABSENT}:
+    if _absent(unit):
         if unit.stored_at < absent_limit:
             return Decision(unit, True, f"absent for more than {ABSENT_DAYS} days")
         return Decision(unit, False, "absent: a run in progress or a recent failure")
@@ -90,18 +107,23 @@ def _decide(
     return Decision(unit, True, f"older than {policy.days} days")
 
 
-def _refusal(
-    ordered: Sequence[Unit],
-    good: Sequence[Unit],
-    policy: Retention,
-    store_now: datetime,
-    host_now: datetime,
-    last_result: str | None,
+def _doubt_about_time(
+    ordered: Sequence[Unit], store_now: datetime, host_now: datetime
 ) -> str | None:
     if abs(store_now - host_now) > CLOCK_TOLERANCE:
         return "this clock and the store's differ by more than five minutes"
     if ordered[-1].stored_at > store_now + CLOCK_TOLERANCE:
         return "the store holds a backup from the future: a clock is wrong"
+    return None
+
+
+def _refusal(
+    ordered: Sequence[Unit],
+    good: Sequence[Unit],
+    policy: Retention,
+    store_now: datetime,
+    last_result: str | None,
+) -> str | None:
     if not good:
         return "there is no good backup"
     if store_now - good[-1].stored_at > timedelta(hours=policy.newest_within_hours):

@@ -8,21 +8,48 @@ import click
 
 from agent import output
 from agent.cli import Context
-from agent.errors import ExitStatus
+from agent.errors import Art32Error, Code, ExitStatus
 
 if TYPE_CHECKING:
     from agent.backup.prune import Deleted
+    from agent.config.model import Configuration
+
+
+def _ended(names: tuple[str, ...], config: Configuration) -> frozenset[tuple[str, str]]:
+    """Return HOST/SOURCE as pairs; raise USAGE for one that this machine still backs up."""
+    found = set()
+    for name in names:
+        host, _, source = name.partition("/")
+        if not host or not source:
+            raise Art32Error(Code.USAGE, f"`{name}` is no HOST/SOURCE", hint="as in db1/app")
+        if host == config.host and source in {one.name for one in config.sources}:
+            raise Art32Error(
+                Code.USAGE,
+                f"`{name}` has not ended: it is in the configuration of this machine",
+                hint="take it out of `sources` first",
+            )
+        found.add((host, source))
+    return frozenset(found)
 
 
 @click.command()
 @click.option("--apply", "apply_", is_flag=True, help="Delete; without it only the plan is shown.")
 @click.option("--host", metavar="HOST", help="Only this host; by default all in the store.")
+@click.option(
+    "--retired",
+    "ended",
+    multiple=True,
+    metavar="HOST/SOURCE",
+    help="This source has ended: what is older than `retention.days` goes, to the last backup. "
+    "May be given several times.",
+)
 @click.pass_obj
-def command(context: Context, apply_: bool, host: str | None) -> None:
+def command(context: Context, apply_: bool, host: str | None, ended: tuple[str, ...]) -> None:
     """Show which backups are old enough to delete; delete them with --apply.
 
-    How long backups are kept stands under [retention] in the configuration. Refuses when the
-    newest good backup is too old or the clocks differ.
+    How long backups are kept stands under [retention] in the configuration. Deletes no backup of a
+    source whose newest good one is too old, and nothing at all when the clocks differ. What a
+    failed run left goes after a week.
     """
     from agent.backup import catalog, history, identity, make
     from agent.backup import prune as pruning
@@ -30,20 +57,26 @@ def command(context: Context, apply_: bool, host: str | None) -> None:
     from agent.store import open_store
 
     config = context.load()
+    retired = _ended(ended, config)
     store = open_store(config.store)
     ledger = make.ledger_of(config)
     with identity.reader(config) as reader:
         backups = catalog.read(store, reader, config.store.prefix, host=host)
     local = history.read(ledger.records())
-    plans = pruning.plan(backups, config.retention, store, local, this_host=config.host)
+    plans = pruning.plan(
+        backups, config.retention, store, local, this_host=config.host, retired=retired
+    )
+    unknown = sorted(retired - {(plan.host, plan.source) for plan in plans})
+    warnings = [f"there is nothing of `{one}/{source}` in the store" for one, source in unknown]
     lines, data, refusals = [], [], []
     done: list[Deleted] = []
     for plan in plans:
         name = f"{plan.host}/{plan.source}"
         if plan.refused is not None:
-            refusals.append(f"`{name}`: nothing is deleted: {plan.refused}")
+            what = "nothing" if plan.time_in_doubt else "no backup"
+            refusals.append(f"`{name}`: {what} is deleted: {plan.refused}")
         for decision in plan.decisions:
-            verb = "delete" if decision.delete and plan.refused is None else "keep"
+            verb = "delete" if decision.unit in plan.deletions else "keep"
             for backup in decision.unit.backups:
                 lines.append(f"{verb:6}  {name}  {backup.id}  {decision.reason}")
                 data.append(
@@ -65,12 +98,14 @@ def command(context: Context, apply_: bool, host: str | None) -> None:
         lines += _deleted.lines(done)
     elif any(plan.deletions for plan in plans):
         lines.append("nothing was deleted: pass --apply to do it")
-    status = ExitStatus.TRY_AGAIN if refusals else ExitStatus.OK
+    status = ExitStatus.WARNINGS if warnings else ExitStatus.OK
+    if refusals:
+        status = ExitStatus.TRY_AGAIN
     answer = output.Answer(
         "art32.backup.prune/1",
         {"plan": data, "applied": apply_, "deleted": [_deleted.entry(one) for one in done]},
         lines,
-        refusals,
+        [*refusals, *warnings],
         status,
     )
     context.finish(answer)

@@ -169,6 +169,21 @@ def test_hosts_and_sources_are_planned_apart(root: Path) -> None:
 
 
 @pytest.mark.usefixtures("beginning")
+def test_only_the_source_that_was_named_has_ended(root: Path) -> None:
+    places = [("db1", "app"), ("db1", "etc"), ("db2", "app")]
+    found = [
+        simulated(100 * group + n, BEGINNING - (40 + n) * DAY, host=host, source=source)
+        for group, (host, source) in enumerate(places)
+        for n in range(3)
+    ]
+    policy = Retention(days=30, minimum_backups=7)
+    plans = prune.plan(
+        found, policy, Locked(root), History(), this_host=HOST, retired={("db1", "app")}
+    )
+    assert [len(plan.deletions) for plan in plans] == [3, 0, 0]
+
+
+@pytest.mark.usefixtures("beginning")
 def test_a_host_cannot_accept_the_backups_of_another(root: Path) -> None:
     store = Locked(root)
     policy = Retention(days=5, minimum_backups=2)

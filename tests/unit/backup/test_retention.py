@@ -28,6 +28,7 @@ def decide(
     host_now: datetime | None = None,
     accepted: frozenset[str] = frozenset(),
     last_result: str | None = "ok",
+    retired: bool = False,
 ) -> Plan:
     return retention.plan(
         catalog.units(backups),
@@ -36,6 +37,7 @@ def decide(
         host_now=now if host_now is None else host_now,
         accepted=accepted,
         last_result=last_result,
+        retired=retired,
     )
 
 
@@ -178,6 +180,34 @@ def test_absent_ones_go_after_a_week_and_not_before() -> None:
     assert deleted(decide([old, young, *daily(3)], Retention(), BEGINNING)) == [old]
 
 
+@pytest.mark.parametrize("result", ["ok", "source-failed"])
+def test_what_runs_left_that_never_succeeded_goes_after_a_week(result: str) -> None:
+    nights = [simulated(n, BEGINNING - n * DAY, State.ABSENT) for n in range(1, 15)]
+    plan = decide(nights, Retention(), BEGINNING, last_result=result)
+    assert plan.refused == "there is no good backup"
+    assert deleted(plan) == sorted(nights[7:], key=lambda backup: backup.stored_at)
+
+
+@pytest.mark.parametrize("skew", [DAY, -DAY])
+def test_while_clocks_disagree_not_even_absent_ones_go(skew: timedelta) -> None:
+    nights = [simulated(n, BEGINNING - n * DAY, State.ABSENT) for n in range(1, 15)]
+    assert deleted(decide(nights, Retention(), BEGINNING, host_now=BEGINNING + skew)) == []
+    future = [*nights, simulated(99, BEGINNING + HOUR)]
+    assert deleted(decide(future, Retention(), BEGINNING)) == []
+
+
+def test_a_source_that_has_ended_goes_to_its_last_backup() -> None:
+    backups = daily(60, end=BEGINNING - 20 * DAY)
+    backups.append(simulated(99, BEGINNING - 20 * DAY, State.ABSENT))
+    policy = Retention(days=30, minimum_backups=7)
+    assert deleted(decide(backups, policy, BEGINNING)) == backups[-1:]
+    plan = decide(backups, policy, BEGINNING, last_result="source-failed", retired=True)
+    assert plan.refused is None
+    assert deleted(plan) == [*backups[:50], backups[-1]]
+    later = decide(backups, policy, BEGINNING + 11 * DAY, last_result="defect", retired=True)
+    assert deleted(later) == backups
+
+
 @pytest.mark.parametrize("state", [State.ABSENT, State.SUSPECT, State.PENDING])
 def test_something_unfinished_after_the_newest_good_one_stops_all_deletion(state: State) -> None:
     backups = [*daily(60), simulated(999, BEGINNING, state)]
@@ -242,8 +272,8 @@ GARBAGE = st.lists(
 
 def together(backups: list[Backup], garbage: list[Backup]) -> list[Backup]:
     """Return both; what stands in one place of a store is one backup."""
-    taken = {backup.place for backup in backups}
-    return [*backups, *(one for one in garbage if one.place not in taken)]
+    by_place = {one.place: one for one in [*reversed(garbage), *backups]}
+    return [*backups, *(one for one in garbage if by_place[one.place] is one)]
 
 
 @settings(max_examples=150, deadline=None)
@@ -278,20 +308,54 @@ def test_what_holds_for_every_plan(
     assert sorted(one.place for d in plan.decisions for one in d.unit.backups) == sorted(
         one.place for one in everything
     )
-    if plan.refused is not None:
+    if abs(skew) > 300:
         assert gone == []
+    for backup in gone:
+        days = policy.days if backup.state is State.COMPLETE else ABSENT_DAYS
+        assert BEGINNING - backup.stored_at > days * DAY
+    if plan.refused is not None:
+        assert {backup.state for backup in gone} <= {State.ABSENT}
         return
     assert abs(skew) <= 300
     before, rest = good_units(everything, accepted), [b for b in everything if b not in gone]
     assert good_units(rest, accepted) >= min(policy.minimum_backups, before)
-    for backup in gone:
-        assert backup.state in (State.COMPLETE, State.ABSENT)
-        days = policy.days if backup.state is State.COMPLETE else ABSENT_DAYS
-        assert BEGINNING - backup.stored_at > days * DAY
+    assert {backup.state for backup in gone} <= {State.COMPLETE, State.ABSENT}
     newest = max(u.stored_at for u in catalog.units(everything) if u.good(accepted))
     assert BEGINNING - newest <= timedelta(hours=policy.newest_within_hours)
     again = decide(rest, policy, BEGINNING, accepted=accepted)
     assert deleted(again) == []
+
+
+@settings(max_examples=150, deadline=None)
+@given(legitimate(), GARBAGE, POLICIES, st.integers(-600, 600), st.sampled_from([None, "defect"]))
+def test_of_a_retired_source_age_alone_decides(
+    backups: list[Backup],
+    garbage: list[Backup],
+    policy: Retention,
+    skew: int,
+    last_result: str | None,
+) -> None:
+    everything = together(backups, garbage)
+    plan = decide(
+        everything,
+        policy,
+        BEGINNING,
+        host_now=BEGINNING + timedelta(seconds=skew),
+        last_result=last_result,
+        retired=True,
+    )
+    gone = deleted(plan)
+    future = any(backup.stored_at > BEGINNING + CLOCK_TOLERANCE for backup in everything)
+    if abs(skew) > 300 or future:
+        assert gone == []
+        return
+    assert plan.refused is None
+    ages = {State.COMPLETE: policy.days * DAY, State.ABSENT: ABSENT_DAYS * DAY}
+    assert sorted(one.place for one in gone) == sorted(
+        one.place
+        for one in everything
+        if one.state in ages and BEGINNING - one.stored_at > ages[one.state]
+    )
 
 
 @settings(max_examples=6, deadline=None)
@@ -336,8 +400,10 @@ def test_a_year_of_failed_nights_clock_jumps_and_garbage(seed: int, policy: Rete
         plan = decide(backups, policy, now, host_now=host_now, accepted=frozen, last_result=result)
         gone = deleted(plan)
         rest = [backup for backup in backups if backup not in gone]
-        if result != "ok" or host_now != now:
+        if host_now != now:
             assert gone == []
+        if result != "ok":
+            assert {backup.state for backup in gone} <= {State.ABSENT}
         for backup in gone:
             assert backup.state in (State.COMPLETE, State.ABSENT)
             assert now - backup.stored_at > min(policy.days, ABSENT_DAYS) * DAY

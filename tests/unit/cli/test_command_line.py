@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from agent import cli
+from agent import cli, clock
 from agent.errors import Art32Error, Code, ExitStatus
+from tests.fixtures.repository import MakeRepository
 
+SOURCE = '[[sources]]\nname = "app"\nkind = "command"\ncommand = ["printf", "some data"]'
 CANARY = "canary-5f1c-of-the-tests"
 
 
@@ -77,6 +81,48 @@ def test_a_wrong_command_line_is_a_usage_error_with_a_hint(
     assert sentence in first
     assert not first.endswith(".")
     assert second.startswith("hint: art32")
+
+
+@pytest.mark.parametrize("name", ["app", "/app", "db1/"])
+def test_what_is_no_host_and_source_cannot_be_retired(
+    say: Say, make_repository: MakeRepository, name: str
+) -> None:
+    site = make_repository(SOURCE)
+    said = say("--config", str(site.config_file), "backup", "prune", "--retired", name)
+    assert (said.status, said.out) == (ExitStatus.USAGE, "")
+    assert f"`{name}` is no HOST/SOURCE" in said.err
+
+
+def test_a_source_of_this_very_machine_has_not_ended(
+    say: Say, make_repository: MakeRepository
+) -> None:
+    site = make_repository(SOURCE)
+    said = say("--config", str(site.config_file), "backup", "prune", "--retired", "db1/app")
+    assert (said.status, said.out) == (ExitStatus.USAGE, "")
+    assert "`db1/app` has not ended" in said.err
+    said = say("--config", str(site.config_file), "backup", "prune", "--retired", "db1/old")
+    assert said.status == ExitStatus.WARNINGS
+    assert "there is nothing of `db1/old` in the store" in said.err
+
+
+def test_a_retired_source_is_pruned_to_the_last_backup(
+    say: Say, make_repository: MakeRepository
+) -> None:
+    site = make_repository(SOURCE)
+    site.back_up("app")
+    (backup,) = site.backup_directories("app")
+    moment = (clock.now() - timedelta(days=31)).timestamp()
+    for path in backup.iterdir():
+        os.utime(path, (moment, moment))
+    text = site.config_file.read_text()
+    site.config_file.write_text(text.replace('name = "app"', 'name = "other"'))
+    prune = ("--config", str(site.config_file), "backup", "prune", "--apply")
+    said = say(*prune)
+    assert said.status == ExitStatus.TRY_AGAIN
+    assert "no backup is deleted: the newest good backup is older than 48 hours" in said.err
+    assert backup.exists()
+    assert say(*prune, "--retired", "db1/app").status == ExitStatus.OK
+    assert not backup.exists()
 
 
 @pytest.mark.parametrize("words", [(), ("backup",), ("config",)])
