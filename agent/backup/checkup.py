@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from agent import clock, output, run, sandbox
-from agent.backup import identity, make
-from agent.config.model import Configuration, DirectoryStore
+from agent.backup import identity, make, restore
+from agent.backup.identity import Pin
+from agent.config.model import Configuration, DirectoryStore, PinnedKey
 from agent.config.sources import Source
+from agent.crypto import keys, private, recipients
+from agent.crypto.home import isolated_home
 from agent.errors import Art32Error, Code, ExitStatus
 from agent.store import Store, open_store
 from agent.store.proof import prove_write_only
@@ -49,6 +52,8 @@ def examine(config: Configuration, *, probe: bool) -> list[Finding]:
         *_attempt("tools", _tools),
         *_attempt("confinement", lambda: _confinement(config)),
         *_attempt("keys", lambda: _keys(config)),
+        *_attempt("signers", lambda: _signers(config)),
+        *_attempt("private key", lambda: _private(config)),
         *_attempt("ledger", lambda: _ledger(config)),
         *_attempt("disk", lambda: _disk(config)),
     ]
@@ -66,16 +71,24 @@ def _tools() -> Iterator[Finding]:
 
 
 def _confinement(config: Configuration) -> Iterator[Finding]:
-    """A host that only backs up needs no sandbox; one that restores has nothing without it."""
+    """A machine without a private key needs no sandbox; one that restores cannot do without."""
     try:
         sandbox.check(config.restore.engine_user)
     except Art32Error as error:
-        yield Finding("confinement", None, f"{error.sentence}: no restore here", error.hint)
+        home = restore.private_home(config)
+        restores = any((home / "private-keys-v1.d").glob("*.key"))
+        reason = error.sentence.removeprefix("restored data cannot be confined on this machine: ")
+        yield Finding(
+            "confinement", None if restores else True, f"no restore: {reason}", error.hint
+        )
     else:
-        yield Finding("confinement", True, "restored data can be confined here")
+        yield Finding("confinement", True, "restored data can be confined")
 
 
 def _keys(config: Configuration) -> Iterator[Finding]:
+    if config.encryption is None and config.signing is None:
+        yield Finding("keys", True, "this machine does not back up")
+        return
     if config.encryption is None:
         yield Finding("keys", None, "this machine has no recipients: it cannot back up")
         return
@@ -87,6 +100,67 @@ def _keys(config: Configuration) -> Iterator[Finding]:
             yield Finding("keys", None, warning, "its owner extends it, and you replace the file")
     if config.encryption.single_recipient_because is not None:
         yield Finding("recipients", None, "one recipient: a lost key loses every backup")
+
+
+def _signers(config: Configuration) -> Iterator[Finding]:
+    """Look at every key whose signatures count here; the writer's own has been looked at."""
+    found = identity.pinned(config)
+    good = True
+    for pin, key in found:
+        if key is config.signing and config.encryption is not None:
+            continue
+        for finding in _attempt(f"signer {pin.host}", lambda pin=pin, key=key: _signer(pin, key)):  # type: ignore[misc]
+            good = good and finding.good is not False
+            yield finding
+    if good:
+        with identity.reader(config):
+            pass
+
+
+def _signer(pin: Pin, pinned: PinnedKey) -> Iterator[Finding]:
+    subject, what = f"signer {pin.host}", f"the signer of `{pin.host}`"
+    with isolated_home() as home:
+        key = keys.read_file(home, pinned, what=what)
+    retired = pin.retired_after_sequence
+    if retired is not None and not key.revoked:  # it signs no more; what it has signed counts
+        yield Finding(subject, True, f"{key.fingerprint}, retired after sequence {retired}")
+        return
+    keys.require_usable(key, "s", what=what)
+    yield Finding(subject, True, key.fingerprint)
+    warning = recipients.expiry_warning(key, "s", what=what)
+    if warning:
+        yield Finding(subject, None, warning, "its owner extends it, and you replace the file")
+
+
+def _private(config: Configuration) -> Iterator[Finding]:
+    """Look for the private keys of a machine that says where its own are."""
+    home, subject = config.restore.gnupg_home, "private key"
+    if home is None:
+        return
+    hint = "import the private key there, or insert its card and run `gpg --card-status` once"
+    if not home.is_dir():
+        yield Finding(subject, False, f"there is no GnuPG home `{home}`", hint, ExitStatus.KEY)
+        return
+    there = private.decrypting_parts(home)
+    if not there:
+        yield Finding(subject, None, f"none in `{home}` can decrypt", hint)
+    elif config.encryption is None:
+        yield Finding(subject, True, f"{len(there)} in `{home}` can decrypt")
+    else:
+        opens = [one.name for one in config.encryption.recipients if _opens(one, there)]
+        names = ", ".join(opens) or "none of the configured recipients"
+        yield Finding(subject, bool(opens) or None, f"`{home}` opens what is for: {names}", hint)
+
+
+def _opens(recipient: PinnedKey, there: frozenset[str]) -> bool:
+    """Whether each part of a recipient that backups could be encrypted to is there."""
+    try:
+        with isolated_home() as home:
+            key = keys.read_file(home, recipient, what="a recipient")
+    except Art32Error:
+        return False  # reported with the recipients
+    parts = {part.fingerprint for part in key.parts if part.usable("e", clock.now())}
+    return bool(parts) and parts <= there
 
 
 def _ledger(config: Configuration) -> Iterator[Finding]:

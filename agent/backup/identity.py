@@ -84,27 +84,36 @@ class Reader:
     pins: tuple[Pin, ...]
 
 
-@contextlib.contextmanager
-def reader(config: Configuration) -> Iterator[Reader]:
-    """Hold the pinned keys for the block: the configured signers, and this host's own key."""
-    pinned: list[tuple[Pin, PinnedKey]] = [
+def pinned(config: Configuration) -> list[tuple[Pin, PinnedKey]]:
+    """Return whose signatures count: the configured signers, and this host's own key.
+
+    Raise CONFIG_INVALID when there is nobody.
+    """
+    found: list[tuple[Pin, PinnedKey]] = [
         (Pin(signer.host, signer.fingerprint, signer.retired_after_sequence), signer)
         for signer in config.signers
     ]
     own = config.signing
-    if own is not None and all(own.fingerprint != pin.fingerprint for pin, _ in pinned):
-        pinned.append((Pin(config.host, own.fingerprint), own))
-    if not pinned:
+    if own is not None and all(own.fingerprint != pin.fingerprint for pin, _ in found):
+        found.append((Pin(config.host, own.fingerprint), own))
+    if not found:
         raise Art32Error(
             Code.CONFIG_INVALID,
             "no `signers` are configured: no backup can be told from a forgery",
             hint="add a [[signers]] section with the host's fingerprint and public key file",
         )
+    return found
+
+
+@contextlib.contextmanager
+def reader(config: Configuration) -> Iterator[Reader]:
+    """Hold the pinned keys for the block."""
+    found, own = pinned(config), config.signing
     with isolated_home() as home:
-        for pin, key in pinned:
+        for pin, key in found:
             keys.read_file(home, key, what=f"the signer of `{pin.host}`")
-        keys.import_files(home, [key for _, key in pinned if key is not own])
+        keys.import_files(home, [key for _, key in found if key is not own])
         if own is not None:
             keys.import_public_halves(home, [own])
         keyring = Keyring(home)
-        yield Reader(home, keyring, tuple(pin for pin, _ in pinned))
+        yield Reader(home, keyring, tuple(pin for pin, _ in found))

@@ -17,18 +17,25 @@ from agent.errors import ExitStatus
 )
 @click.pass_obj
 def command(context: Context, no_probe: bool) -> None:
-    """Check keys, ledger, disk, sources, store and clock; prove that this host can only write."""
+    """Check keys, signers, ledger, disk, sources, store and clock.
+
+    On a host that backs up it proves that the host can only write.
+    """
     from agent.backup import checkup
 
     findings = checkup.examine(context.load(), probe=not no_probe)
     words = {True: "ok", False: "FAIL", None: "warn"}
     rows = [(words[found.good], found.subject, found.detail) for found in findings]
-    lines = output.table(rows)
-    hints = [found.hint for found in findings if found.hint and found.good is not True]
-    lines += [f"hint: {hint}" for hint in dict.fromkeys(hints)]
+    lines = []
+    for line, found in zip(output.table(rows), findings, strict=True):
+        lines.append(line)
+        if found.hint and found.good is not True:
+            lines.append(f"      hint: {found.hint}")
     failed = [found for found in findings if found.good is False]
     warned = [found for found in findings if found.good is None]
     status = failed[0].status if failed else ExitStatus.WARNINGS if warned else ExitStatus.OK
+    fine = len(findings) - len(failed) - len(warned)
+    lines.append(f"{fine} in order, {len(warned)} to look at, {len(failed)} failed")
     data = [
         {
             "subject": found.subject,

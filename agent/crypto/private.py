@@ -42,6 +42,31 @@ def _terminal() -> str | None:
     return None
 
 
+def decrypting_parts(home: Path) -> frozenset[str]:
+    """Return the fingerprints of the key packets of `home` that can decrypt.
+
+    The private half is there, or on a smart card that gpg has seen. Nobody is asked for anything.
+    """
+    done = run.run(
+        [
+            *(run.find("gpg", package="gnupg"), "--homedir", str(home), "--no-options"),
+            *("--batch", "--no-tty", "--quiet", "--no-auto-check-trustdb"),
+            *("--with-colons", "--list-secret-keys"),
+        ]
+    )
+    found = set()
+    able = False
+    for line in done.stdout.decode("utf-8", "replace").split("\n"):
+        fields = line.split(":")
+        if fields[0] in ("sec", "ssb"):
+            # GnuPG's doc/DETAILS: field 15 is `#` where the private half is elsewhere
+            able = "e" in fields[11] and fields[14] != "#"
+        elif fields[0] == "fpr" and able:
+            found.add(fields[9])
+            able = False
+    return frozenset(found)
+
+
 def decrypt(home: Path, message: bytes) -> Attempt:
     """Decrypt a message of at most 4 KiB with a private key of `home`.
 
