@@ -25,7 +25,8 @@ class Answer:
     """The outcome of a verb, ready for any form.
 
     `schema` names the shape of `data`; `lines` is what people read; `warnings` are sentences;
-    `status` is the exit status.
+    `status` is the exit status; `summary` is what monitoring shows, by default the warnings or
+    the last line.
     """
 
     schema: str
@@ -33,6 +34,7 @@ class Answer:
     lines: Sequence[str]
     warnings: Sequence[str] = field(default=())
     status: ExitStatus = ExitStatus.OK
+    summary: str = ""
 
 
 def size(count: float) -> str:
@@ -73,7 +75,12 @@ def _status_line(word: str, text: str) -> str:
 
 
 def show(answer: Answer, form: Form) -> None:
-    """Print an answer in a form."""
+    """Print an answer in a form, to the last byte."""
+    _print(answer, form)
+    sys.stdout.flush()
+
+
+def _print(answer: Answer, form: Form) -> None:
     if form == "json":
         envelope = {
             "schema": answer.schema,
@@ -86,7 +93,8 @@ def show(answer: Answer, form: Form) -> None:
         return
     if form == "nagios":
         word = {ExitStatus.OK: "OK", ExitStatus.WARNINGS: "WARNING"}.get(answer.status, "CRITICAL")
-        text = "; ".join(answer.warnings) or (answer.lines[-1] if answer.lines else "")
+        text = answer.summary or "; ".join(answer.warnings)
+        text = text or (answer.lines[-1] if answer.lines else "")
         print(_status_line(word, text))  # noqa: T201
         return
     for line in answer.lines:

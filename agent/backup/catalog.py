@@ -86,6 +86,19 @@ class Unit:
         return max(backup.stored_at for backup in self.backups)
 
     @property
+    def signed(self) -> bool:
+        """Whether anything of it has a signature, good or bad."""
+        return any(backup.state is not State.ABSENT for backup in self.backups)
+
+    @property
+    def broken_set(self) -> bool:
+        """Whether it is a set of which a part is missing."""
+        return not self.whole and any(
+            backup.manifest is not None and backup.manifest.set is not None
+            for backup in self.backups
+        )
+
+    @property
     def whole(self) -> bool:
         """Whether every part of it is there and complete."""
         if any(backup.state is not State.COMPLETE for backup in self.backups):

@@ -2,64 +2,130 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from agent import clock, output
-from agent.backup import catalog, history, identity, make, restore
+from agent.backup import catalog, history, identity, make, missing, restore
 from agent.backup.catalog import Backup, State
+from agent.backup.history import History
 from agent.config.model import Configuration
 from agent.errors import Art32Error, Code, ExitStatus
-from agent.store import open_store
+from agent.ledger import Record
+from agent.store import Store, open_store
 
 
 def answer(
-    config: Configuration, *, host: str | None = None, source: str | None = None
+    config: Configuration,
+    *,
+    host: str | None = None,
+    source: str | None = None,
+    all_hosts: bool = False,
 ) -> output.Answer:
-    """Return the list; from the local ledger, and it says so, when the store refuses to list."""
+    """Return the list; from the local ledger, and it says so, when the store refuses to list.
+
+    Raise NO_BACKUP when a host or a source was named and there is nothing of it.
+    """
+    wanted = None if all_hosts else host or config.host
+    records = list(make.ledger_of(config).records())  # first: what is made meanwhile is no loss
+    local = history.read(records)
+    store = open_store(config.store)
     try:
         with identity.reader(config) as reader:
-            backups = catalog.read(
-                open_store(config.store), reader, config.store.prefix, host=host, source=source
-            )
+            backups = catalog.read(store, reader, config.store.prefix, host=wanted, source=source)
     except Art32Error as error:
-        if error.code is not Code.STORE_REFUSED or host not in (None, config.host):
+        # a single object that is refused makes its backup suspect: this was the listing
+        if error.code is not Code.STORE_REFUSED or wanted not in (None, config.host):
             raise
-        return _from_ledger(config, source)
-    local = history.read(make.ledger_of(config).records())
-    accepted = catalog.accepted_ids(backups, local.accepted)
+        return _from_ledger(local, source)
+    entries = _entries(backups, local)
     rows = [("stored at", "host", "source", "id", "state", "size")]
-    warnings = []
-    for backup in backups:
-        state = _state(backup, accepted)
-        rows.append(
-            (
-                clock.iso(backup.stored_at),
-                backup.place.host,
-                backup.place.source,
-                backup.id,
-                state,
-                output.size(backup.stored_bytes),
-            )
+    rows += [
+        (
+            clock.iso(backup.stored_at),
+            backup.place.host,
+            backup.place.source,
+            backup.id,
+            _state(entry),
+            output.size(backup.stored_bytes),
         )
-        if backup.state in (State.SUSPECT, State.PENDING):
-            warnings.append(f"`{backup.id}` is {backup.state.value}: {backup.reason}")
-        warnings += [f"`{backup.id}`: {note}" for note in backup.notes]
+        for backup, entry in zip(backups, entries, strict=True)
+    ]
+    warnings = _warnings(backups)
+    warnings += _absences(config, store, backups, records, host=wanted, source=source)
+    if not backups and not warnings and (host or source):
+        raise _nothing(source or host or "")
     return output.Answer(
         "art32.backup.list/1",
-        {"from": "store", "backups": [_entry(backup, accepted) for backup in backups]},
+        {"from": "store", "backups": entries},
         output.table(rows) if backups else ["there are no backups"],
         warnings,
         ExitStatus.WARNINGS if warnings else ExitStatus.OK,
     )
 
 
-def _state(backup: Backup, accepted: frozenset[str]) -> str:
-    if backup.manifest is not None and backup.manifest.suspicious:
-        return "complete, accepted" if backup.id in accepted else "complete, suspicious"
-    return backup.state.value
+def _nothing(name: str) -> Art32Error:
+    return Art32Error(
+        Code.NO_BACKUP, f"there are no backups of `{name}`", hint="art32 backup list --all-hosts"
+    )
 
 
-def _entry(backup: Backup, accepted: frozenset[str]) -> dict[str, Any]:
+def _warnings(backups: Sequence[Backup]) -> list[str]:
+    found = []
+    for backup in backups:
+        if backup.state in (State.SUSPECT, State.PENDING):
+            found.append(f"`{backup.id}` is {backup.state.value}: {backup.reason}")
+        found += [f"`{backup.id}`: {note}" for note in backup.notes]
+    for unit in catalog.units(backups):
+        if unit.broken_set:
+            ids = ", ".join(f"`{backup.id}`" for backup in unit.backups)
+            found.append(f"a set of `{unit.source}` is not whole: there is only {ids}")
+    return found
+
+
+def _absences(
+    config: Configuration,
+    store: Store,
+    backups: Sequence[Backup],
+    records: Sequence[Record],
+    *,
+    host: str | None,
+    source: str | None,
+) -> list[str]:
+    """Return a sentence for each backup that should be there, as far as anything remembers it."""
+    after = missing.since(config.retention, store.now())
+    found = []
+    if host in (None, config.host):
+        own = [backup for backup in backups if backup.place.host == config.host]
+        found = [
+            f"`{known.id}` of `{known.source}`: {missing.vanished_note(known)}"
+            for known in missing.vanished(own, records, after=after)
+            if source in (None, known.source)
+        ]
+    if source is None:  # the sources of a host share one sequence
+        found += missing.gap_notes(backups, records, after=after)
+    return found
+
+
+def _state(entry: dict[str, Any]) -> str:
+    parts = [entry["state"]]
+    if entry["suspicious"]:
+        parts.append("accepted" if entry["accepted"] else "suspicious")
+    if entry["broken_set"]:
+        parts.append("part of a broken set")
+    return ", ".join(parts)
+
+
+def _entries(backups: Sequence[Backup], local: History) -> list[dict[str, Any]]:
+    """Return what programs read of each backup, with what its own host accepted."""
+    accepted = catalog.accepted_by_host(backups, local.accepted)
+    broken = {
+        backup.place: unit.broken_set for unit in catalog.units(backups) for backup in unit.backups
+    }
+    return [_entry(one, accepted[one.place.host], broken[one.place]) for one in backups]
+
+
+def _entry(backup: Backup, accepted: frozenset[str], broken: bool) -> dict[str, Any]:
     found = backup.manifest
     until = backup.retained_until
     return {
@@ -73,14 +139,14 @@ def _entry(backup: Backup, accepted: frozenset[str]) -> dict[str, Any]:
         "retained_until": clock.iso(until) if until else None,
         "sequence": found.sequence if found else None,
         "set": found.set.model_dump() if found and found.set else None,
+        "broken_set": broken,
         "suspicious": list(found.suspicious) if found else [],
         "accepted": backup.id in accepted,
         "notes": list(backup.notes),
     }
 
 
-def _from_ledger(config: Configuration, source: str | None) -> output.Answer:
-    known = history.read(make.ledger_of(config).records())
+def _from_ledger(known: History, source: str | None) -> output.Answer:
     rows = [("finished", "source", "id", "state", "size")]
     entries = []
     for one in known.backups:
@@ -89,6 +155,8 @@ def _from_ledger(config: Configuration, source: str | None) -> output.Answer:
         state = "suspicious" if one.suspicious and one.id not in known.accepted else "sent"
         rows.append((one.finished, one.source, one.id, state, output.size(one.stored_bytes)))
         entries.append({**vars(one), "state": state})
+    if source is not None and not entries:
+        raise _nothing(source)
     return output.Answer(
         "art32.backup.list/1",
         {"from": "local ledger", "backups": entries},
@@ -106,8 +174,7 @@ def show(config: Configuration, wanted: str, *, host: str, details: bool) -> out
         backups = catalog.read(store, reader, config.store.prefix, host=host)
     backup = catalog.find(backups, wanted)
     local = history.read(make.ledger_of(config).records())
-    accepted = catalog.accepted_ids(backups, local.accepted)
-    data: dict[str, Any] = _entry(backup, accepted)
+    data = _entries(backups, local)[backups.index(backup)]
     lines = [f"{key:15} {value}" for key, value in data.items() if value not in (None, [], False)]
     if backup.manifest is not None:
         data["manifest"] = backup.manifest.model_dump(mode="json")

@@ -8,20 +8,24 @@ checksum; needs a private key.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from enum import Enum
 
 from agent import parallel
-from agent.backup import catalog, fetch, make
-from agent.backup.catalog import Backup, State
+from agent.backup import catalog, fetch, history, identity, make, missing
+from agent.backup.catalog import Backup, State, Unit
 from agent.backup.manifest import ObjectEntry
 from agent.backup.restore import opened
 from agent.config.model import Configuration
 from agent.errors import Art32Error, Code
+from agent.ledger import Record
 from agent.store import Store
 
 _READERS = 4
+_NAMED = 3
+_UNRECORDED = (Code.DISK, Code.PERMISSION)
 
 
 class Tier(Enum):
@@ -43,6 +47,181 @@ class Verified:
     @property
     def good(self) -> bool:
         return not self.problem
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A backup that should be in the store and is not; without an id, any backup of its source."""
+
+    source: str
+    id: str | None
+    problem: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to look at, and what is plain without a look: `missing` is a defect as well.
+
+    `broken` are the units of the chosen backups that are not whole.
+    """
+
+    backups: tuple[Backup, ...]
+    broken: tuple[Unit, ...] = ()
+    missing: tuple[Missing, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def stored_bytes(self) -> int:
+        return sum(backup.stored_bytes for backup in self.backups)
+
+
+def choose(
+    config: Configuration,
+    store: Store,
+    *,
+    ids: Sequence[str] = (),
+    host: str | None = None,
+    source: str | None = None,
+    newest: bool = False,
+) -> Choice:
+    """Return the backups of those ids, else the newest of each source, else all with a signature.
+
+    A set is chosen as a whole, except by ids. Raise NO_BACKUP when there is nothing to look at
+    and nothing is known to be missing, and what the listing raises.
+    """
+    host = host or config.host
+    records, warnings = _records(config)  # before the store: what is made meanwhile is not missing
+    readable, local = not warnings, history.read(records)
+    with identity.reader(config) as reader:
+        backups = catalog.read(store, reader, config.store.prefix, host=host, source=source)
+    units = catalog.units(backups)
+    lost: list[Missing] = []
+    if ids:
+        chosen = [catalog.find(backups, one) for one in ids]
+    else:
+        if newest:
+            accepted = catalog.accepted_ids(backups, local.accepted)
+            picked, notes = _newest(config, store, units, accepted)
+            chosen, warnings = [one for unit in picked for one in unit.backups], warnings + notes
+            lost += _without(config, backups, host, source)
+        else:
+            chosen = [backup for backup in backups if backup.state is not State.ABSENT]
+        after = missing.since(config.retention, store.now())
+        if host == config.host:
+            lost += [
+                Missing(known.source, known.id, missing.vanished_note(known))
+                for known in missing.vanished(backups, records, after=after)
+                if source in (None, known.source)
+            ]
+        if source is None:  # the sources of a host share one sequence
+            warnings += missing.gap_notes(backups, records, after=after)
+    if not chosen and not any(one.id for one in lost):
+        raise Art32Error(Code.NO_BACKUP, "there is nothing to verify", hint="art32 backup run")
+    if readable:
+        warnings += ledger_notes(config, backups)
+    places = {backup.place for backup in chosen}
+    broken = [
+        unit for unit in units if unit.broken_set and places & {one.place for one in unit.backups}
+    ]
+    return Choice(tuple(chosen), tuple(broken), tuple(lost), tuple(warnings))
+
+
+def _records(config: Configuration) -> tuple[list[Record], list[str]]:
+    """Return the ledger, and a sentence when this user may not read it; raise LEDGER_BROKEN."""
+    try:
+        return list(make.ledger_of(config).records()), []
+    except Art32Error as error:
+        if error.code not in _UNRECORDED:
+            raise
+        return [], [error.sentence]
+
+
+def _newest(
+    config: Configuration, store: Store, units: Sequence[Unit], accepted: frozenset[str]
+) -> tuple[list[Unit], list[str]]:
+    """Return the newest unit with a signature of each source, and the newest good one if that is
+    another; and a sentence for everything that lets a source be without a recent good one."""
+    limit = store.now() - timedelta(hours=config.retention.newest_within_hours)
+    groups: dict[str, list[Unit]] = {}
+    for unit in units:
+        groups.setdefault(unit.source, []).append(unit)
+    picked, notes = [], []
+    for source, mine in sorted(groups.items()):
+        good = [number for number, unit in enumerate(mine) if unit.good(accepted)]
+        signed = [number for number, unit in enumerate(mine) if unit.signed]
+        picked += [mine[number] for number in sorted({*good[-1:], *signed[-1:]})]
+        if not good:
+            notes.append(f"`{source}` has no good backup")
+        elif mine[good[-1]].stored_at < limit:
+            hours = config.retention.newest_within_hours
+            notes.append(f"the newest good backup of `{source}` is older than {hours} hours")
+        notes += _later(source, mine[good[-1] + 1 if good else 0 :])
+    return picked, notes
+
+
+def _later(source: str, units: Sequence[Unit]) -> list[str]:
+    """Return a sentence for what came after the newest good backup, newest first."""
+    found = []
+    for unit in reversed(units[-_NAMED:]):
+        last = unit.backups[-1]
+        state = "suspicious and not accepted" if unit.whole else last.state.value
+        if unit.broken_set:
+            state = "part of a set that is not whole"
+        found.append(f"`{last.id}` is {state}")
+    more = len(units) - len(found)
+    if more > 0:
+        found.append(f"{more} more")
+    return [f"after the newest good backup of `{source}`: {', '.join(found)}"] if found else []
+
+
+def _without(
+    config: Configuration, backups: Sequence[Backup], host: str, source: str | None
+) -> list[Missing]:
+    """Return the sources of this host that have no backup at all."""
+    there = {backup.place.source for backup in backups if backup.state is not State.ABSENT}
+    return [
+        Missing(one.name, None, "there is no backup of it at all")
+        for one in config.sources
+        if host == config.host and one.name not in there and source in (None, one.name)
+    ]
+
+
+def verify_all(
+    config: Configuration,
+    store: Store,
+    choice: Choice,
+    tier: Tier,
+    *,
+    progress: Callable[[int], None] = lambda _: None,
+) -> list[Verified]:
+    """Look at every chosen backup; a part of a set that is not whole is not good."""
+    parts = {one.place: len(unit.backups) for unit in choice.broken for one in unit.backups}
+    results = []
+    for backup in choice.backups:
+        result = verify(config, store, backup, tier, progress=progress)
+        if result.good and backup.place in parts and backup.manifest and backup.manifest.set:
+            entry = backup.manifest.set
+            result = replace(
+                result,
+                problem=f"part {entry.number} of a set that is not whole: "
+                f"{parts[backup.place]} of {entry.size} parts are there",
+            )
+        results.append(result)
+    return results
+
+
+def record(config: Configuration, tier: Tier, *, good: int, bad: int) -> list[str]:
+    """Record a verification; return a sentence when that cannot be written, raise LEDGER_BROKEN.
+
+    Unlike a backup, a verification is worth its result even without a record.
+    """
+    try:
+        make.ledger_of(config).append(history.VERIFIED, tier=tier.value, good=good, bad=bad)
+    except Art32Error as error:
+        if error.code not in _UNRECORDED:
+            raise
+        return [f"{error.sentence}: this verification has no record"]
+    return []
 
 
 def verify(

@@ -18,5 +18,4 @@ def command(context: Context, source: str | None, host: str | None, all_hosts: b
     from agent.backup import listing
 
     config = context.load()
-    wanted = None if all_hosts else host or config.host
-    context.finish(listing.answer(config, host=wanted, source=source))
+    context.finish(listing.answer(config, host=host, source=source, all_hosts=all_hosts))

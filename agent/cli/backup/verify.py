@@ -7,7 +7,7 @@ import click
 from agent import output
 from agent.cli import Context
 from agent.cli.backup import HOST
-from agent.errors import Art32Error, Code, ExitStatus
+from agent.errors import ExitStatus
 
 _GOOD = {
     "listing": "good: signature, place, names and sizes",
@@ -28,7 +28,11 @@ _GOOD = {
     "the plaintext's checksum, which needs a private key.",
 )
 @click.option("--source", metavar="SOURCE", help="Only this source.")
-@click.option("--newest", is_flag=True, help="Only the newest backup of each source.")
+@click.option(
+    "--newest",
+    is_flag=True,
+    help="Only the newest backup of each source, and whether it is recent and good.",
+)
 @click.pass_obj
 def command(
     context: Context,
@@ -39,55 +43,45 @@ def command(
     newest: bool,
 ) -> None:
     """Check the named backups, or all that have a signature."""
-    from agent.backup import catalog, history, identity, make
-    from agent.backup.catalog import State
-    from agent.backup.verify import Tier, ledger_notes
-    from agent.backup.verify import verify as verify_one
+    from agent.backup import verify as verification
     from agent.progress import Progress
     from agent.store import open_store
 
     config = context.load()
     store = open_store(config.store)
-    with identity.reader(config) as reader:
-        backups = catalog.read(
-            store, reader, config.store.prefix, host=host or config.host, source=source
-        )
-    if ids:
-        chosen = [catalog.find(backups, one) for one in ids]
-    else:
-        chosen = [backup for backup in backups if backup.state is not State.ABSENT]
-        if newest:
-            chosen = list({backup.place_key: backup for backup in chosen}.values())
-    if not chosen:
-        raise Art32Error(Code.NO_BACKUP, "there is nothing to verify", hint="art32 backup run")
-    total = sum(backup.stored_bytes for backup in chosen)
-    with Progress("verifying", total) as progress:
-        results = [
-            verify_one(config, store, backup, Tier(tier), progress=progress.add)
-            for backup in chosen
-        ]
-    bad = [result for result in results if not result.good]
-    notes = [
+    depth = verification.Tier(tier)
+    choice = verification.choose(config, store, ids=ids, host=host, source=source, newest=newest)
+    with Progress("verifying", choice.stored_bytes) as progress:
+        results = verification.verify_all(config, store, choice, depth, progress=progress.add)
+    bad = sum(not result.good for result in results)
+    warnings = [
         f"backup `{result.backup.id}`: {note}" for result in results for note in result.backup.notes
     ]
-    notes += ledger_notes(config, backups)
-    make.ledger_of(config).append(
-        history.VERIFIED, tier=tier, good=len(results) - len(bad), bad=len(bad)
+    warnings += choice.warnings
+    warnings += verification.record(
+        config, depth, good=len(results) - bad, bad=bad + len(choice.missing)
     )
-    status = ExitStatus.VERIFICATION if bad else ExitStatus.WARNINGS if notes else ExitStatus.OK
+    found: list[tuple[str, str | None, str | None]] = [
+        (result.backup.place.source, result.backup.id, result.problem or None) for result in results
+    ]
+    found += [(one.source, one.id, one.problem) for one in choice.missing]
     lines = [
-        f"{result.backup.place.source} {result.backup.id}: "
-        f"{_GOOD[tier] if result.good else result.problem}"
-        for result in results
+        f"{name} {number}: {problem or _GOOD[tier]}" if number else f"{name}: {problem}"
+        for name, number, problem in found
     ]
     data = [
-        {
-            "id": result.backup.id,
-            "source": result.backup.place.source,
-            "tier": tier,
-            "good": result.good,
-            "problem": result.problem or None,
-        }
-        for result in results
+        {"id": number, "source": name, "tier": tier, "good": not problem, "problem": problem}
+        for name, number, problem in found
     ]
-    context.finish(output.Answer("art32.backup.verify/1", data, lines, notes, status))
+    problems = [line for line, entry in zip(lines, data, strict=True) if not entry["good"]]
+    status = ExitStatus.WARNINGS if warnings else ExitStatus.OK
+    context.finish(
+        output.Answer(
+            "art32.backup.verify/1",
+            data,
+            lines,
+            warnings,
+            ExitStatus.VERIFICATION if problems else status,
+            summary="; ".join(problems),
+        )
+    )

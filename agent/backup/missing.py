@@ -1,0 +1,126 @@
+"""What should be in the store and is not.
+
+A backup that vanishes as a whole leaves nothing to judge. Two things remember it: the sequence
+that its host signed, without a gap, and the ledger of the machine that made it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from agent import clock
+from agent.backup import history
+from agent.backup.catalog import Backup, State
+from agent.backup.history import Known
+from agent.backup.retention import CLOCK_TOLERANCE
+from agent.config.model import Retention
+from agent.ledger import Record
+
+DELETION_STARTED = "backup-deletion-started"
+_BY_A_PERSON = "request"
+
+
+def since(policy: Retention, now: datetime) -> datetime:
+    """Return the moment after which nothing that was stored may have been pruned."""
+    return now - timedelta(days=policy.days) + CLOCK_TOLERANCE
+
+
+def vanished(
+    backups: Iterable[Backup], records: Sequence[Record], *, after: datetime
+) -> list[Known]:
+    """Return the complete backups in this machine's ledger of which the store shows nothing.
+
+    Give the whole listing of this host (or of one source, and filter), and the ledger as it was
+    before that listing. What was finished up to `after`, or was deleted here, may be gone.
+    """
+    there = {backup.id for backup in backups if backup.state is not State.ABSENT}
+    ended = {
+        str(record.facts.get("id"))
+        for record in records
+        if record.event in (DELETION_STARTED, history.DELETED)
+    }
+    limit = clock.iso(after)
+    return [
+        known
+        for known in history.read(records).backups
+        if known.finished > limit and known.id not in there | ended
+    ]
+
+
+def gaps(
+    backups: Iterable[Backup], records: Sequence[Record], *, after: datetime
+) -> list[tuple[Backup, Backup, int]]:
+    """Return where numbers are missing in a sequence: both neighbours, and how many numbers.
+
+    Give whole hosts, not single sources: a host's sources share its sequence. Only neighbours
+    that were stored after `after` count: older ones may have been pruned. Nothing is missing
+    where the ledger of this machine knows the numbers: `vanished` speaks of those; nor where as
+    many backups of the host are there but not readable, or were deleted here by a person.
+    """
+    known = [
+        (record.facts.get("signer"), number)
+        for record in records
+        if record.event == history.SIGNING
+        and isinstance(number := record.facts.get("sequence"), int)
+    ]
+    chains: dict[tuple[str, str], dict[int, Backup]] = {}
+    excuses: dict[str, int] = {}
+    sources: dict[str, set[str]] = {}
+    for backup in backups:
+        host = backup.place.host
+        sources.setdefault(host, set()).add(backup.place.source)
+        if backup.state in (State.SUSPECT, State.PENDING):
+            excuses[host] = excuses.get(host, 0) + 1
+        elif backup.manifest is not None:
+            chain = chains.setdefault((host, backup.manifest.signer), {})
+            chain[backup.manifest.sequence] = backup
+    found = []
+    for (host, signer), chain in chains.items():
+        between = []
+        for lower, upper in pairwise(sorted(chain)):
+            count = upper - lower - 1
+            if count == 0 or min(chain[lower].stored_at, chain[upper].stored_at) <= after:
+                continue
+            count -= sum(1 for one, number in known if one == signer and lower < number < upper)
+            if count > 0:
+                between.append((chain[lower], chain[upper], count))
+        excused = excuses.get(host, 0) + _deleted_by_a_person(records, sources[host], after)
+        if sum(count for _, _, count in between) > excused:
+            found += between
+    return found
+
+
+def gap_notes(
+    backups: Iterable[Backup], records: Sequence[Record], *, after: datetime
+) -> list[str]:
+    """Return a sentence for each of the `gaps`."""
+    return [
+        f"{count} of the backups that `{lower.place.host}` signed between `{lower.id}` and "
+        f"`{upper.id}` {'is' if count == 1 else 'are'} missing: a person deleted it, a run was "
+        "stopped while it signed, or somebody removed it"
+        for lower, upper, count in gaps(backups, records, after=after)
+    ]
+
+
+def vanished_note(known: Known) -> str:
+    """Return what is wrong with a `vanished` backup."""
+    return (
+        f"it was complete at {known.finished} and is not in the store: unless a person deleted it "
+        "on another machine, somebody removed it"
+    )
+
+
+def _deleted_by_a_person(records: Sequence[Record], sources: set[str], after: datetime) -> int:
+    limit = clock.iso(after)
+    return len(
+        {
+            record.facts.get("id")
+            for record in records
+            if record.event == DELETION_STARTED
+            and record.time > limit
+            and record.facts.get("source") in sources
+            and record.facts.get("reason") == _BY_A_PERSON
+        }
+    )
