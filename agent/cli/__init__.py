@@ -5,6 +5,7 @@ This module is the single place where errors become exit statuses and signals be
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
@@ -48,7 +49,6 @@ class Context:
     def finish(self, answer: output.Answer) -> NoReturn:
         """Print the answer and end with its status."""
         output.show(answer, self.form)
-        sys.stdout.flush()
         raise SystemExit(output.exit_code(answer.status, self.form))
 
 
@@ -142,15 +142,50 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         _catch(_interrupt)
         _run(given, form)
     except Interrupted as interrupted:
-        output.fail(interrupted.error, form)
+        with contextlib.suppress(OSError):
+            output.fail(interrupted.error, form)
         sys.exit(output.exit_code(ExitStatus.INTERRUPTED, form))
+    except OSError as error:
+        _silence()
+        # not under `nagios`: its line would go where nothing goes any more
+        with contextlib.suppress(OSError):
+            output.fail(_no_output(error), "human" if form == "nagios" else form)
+        sys.exit(output.exit_code(Code.TARGET_FAILED.exit_status, form))
     finally:
         _catch(_too_late)
+        _silence()
+
+
+def _no_output(error: OSError) -> Art32Error:
+    return Art32Error(Code.TARGET_FAILED, f"the output cannot be written: {error.strerror}")
+
+
+def _of_output(error: OSError) -> bool:
+    """Whether it was raised by printing, in `agent.output` or by click's help."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals.get("__name__") in (
+        output.__name__,
+        click.utils.__name__,
+    )
+
+
+def _silence() -> None:
+    """Lead a stream that takes no more to nowhere: the interpreter flushes it once again."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            with contextlib.suppress(OSError), open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _run(given: list[str], form: output.Form) -> NoReturn:
     try:
-        root.main(args=given, prog_name="art32", standalone_mode=False)
+        # not `root.main`: it turns a broken pipe, of whatever file, into status 1 without a word
+        with root.make_context("art32", list(given)) as context:
+            root.invoke(context)
     except Art32Error as error:
         output.fail(error, form)
         sys.exit(output.exit_code(error.exit_status, form))
@@ -164,11 +199,11 @@ def _run(given: list[str], form: output.Form) -> NoReturn:
         sentence = usage.replace("'", "`")
         output.fail(Art32Error(Code.USAGE, sentence, hint=_help_hint(error)), form)
         sys.exit(output.exit_code(ExitStatus.USAGE, form))
-    except click.Abort:
-        sys.exit(int(ExitStatus.INTERRUPTED))
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(int(ExitStatus.WARNINGS))
+    except OSError as error:
+        if _of_output(error):
+            raise
+        output.fail(from_defect(error), form)
+        sys.exit(output.exit_code(ExitStatus.DEFECT, form))
     except Exception as error:  # noqa: BLE001 - the one place where a defect becomes a status
         output.fail(from_defect(error), form)
         sys.exit(output.exit_code(ExitStatus.DEFECT, form))

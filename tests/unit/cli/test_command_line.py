@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from subprocess import PIPE
+from typing import IO
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -18,6 +23,7 @@ from agent import cli, clock
 from agent.errors import Art32Error, Code, ExitStatus
 from tests.fixtures.repository import MakeRepository
 
+ROOT = Path(cli.__file__).parent.parent.parent
 SOURCE = '[[sources]]\nname = "app"\nkind = "command"\ncommand = ["printf", "some data"]'
 CANARY = "canary-5f1c-of-the-tests"
 
@@ -224,3 +230,69 @@ def test_no_command_line_ends_in_a_defect(say: Say, words: list[str]) -> None:
     assert "Traceback" not in said.err + said.out
     if said.status not in (ExitStatus.OK, ExitStatus.USAGE):
         assert said.status == ExitStatus.CONFIGURATION
+
+
+def art32(*arguments: str, stdout: int | IO[bytes], stderr: int | IO[bytes] = PIPE) -> Said:
+    """Run the program itself, with standard output where a test wants it."""
+    command = [sys.executable, "-m", "agent", *arguments]
+    done = subprocess.run(command, stdout=stdout, stderr=stderr, check=False, cwd=ROOT)
+    return Said(done.returncode, "", (done.stderr or b"").decode())
+
+
+PRINTING = [("--help",), ("--version",), ("backup", "run", "--help"), ("config", "sample")]
+
+
+@contextlib.contextmanager
+def broken_pipe() -> Iterator[int]:
+    """Hold the writing end of a pipe that nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        yield writing
+    finally:
+        os.close(writing)
+
+
+@pytest.mark.parametrize("words", PRINTING)
+def test_a_closed_pipe_is_told_in_one_line(words: tuple[str, ...]) -> None:
+    with broken_pipe() as pipe:
+        said = art32(*words, stdout=pipe)
+    assert said.status == ExitStatus.SOURCE
+    assert said.err == "art32: error: the output cannot be written: Broken pipe\n"
+
+
+@pytest.mark.parametrize("words", [*PRINTING, ("--output", "json", "config", "sample")])
+def test_a_full_disk_under_standard_output_is_told_in_one_line(words: tuple[str, ...]) -> None:
+    with open("/dev/full", "wb") as full:
+        said = art32(*words, stdout=full)
+    assert said.status == ExitStatus.SOURCE
+    assert len(said.err.splitlines()) == 1
+    assert "the output cannot be written: No space left on device" in said.err
+
+
+def test_monitoring_is_told_on_standard_error_when_its_pipe_is_closed() -> None:
+    with broken_pipe() as pipe:
+        said = art32("--output", "nagios", "config", "check", stdout=pipe)
+    assert said.status == 2
+    assert said.err == "art32: error: the output cannot be written: Broken pipe\n"
+
+
+def test_when_nobody_hears_anything_the_status_still_tells(tmp_path: Path) -> None:
+    with broken_pipe() as pipe:
+        said = art32("config", "sample", stdout=pipe, stderr=pipe)
+        assert said.status == ExitStatus.SOURCE
+        missing = str(tmp_path / "none.toml")
+        said = art32("--config", missing, "doctor", stdout=pipe, stderr=pipe)
+        assert said.status == ExitStatus.SOURCE
+
+
+def test_a_broken_pipe_that_is_not_the_output_is_a_defect(
+    say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_context: object) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(cli.root, "invoke", fail)
+    said = say("config", "sample")
+    assert said.status == ExitStatus.DEFECT
+    assert "a defect in art32: `BrokenPipeError`" in said.err
