@@ -7,6 +7,7 @@ behind is swept by the next one, its agent with it.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import secrets
@@ -19,7 +20,8 @@ from pathlib import Path
 from agent import run
 from agent.errors import Art32Error, Code
 
-_NAME = re.compile(r"^art32-gpg-(\d+)-[0-9a-f]{8}$")
+_NAME = re.compile(r"^art32-gpg-\d+-[0-9a-f]{8}$")
+_ATTEMPTS = 5
 _SOCKET_LIMIT = 107  # sun_path, unix(7)
 _LONGEST_SOCKET = len("/S.gpg-agent.browser")
 
@@ -70,14 +72,27 @@ def _parent() -> Path:
     )
 
 
-def _alive(pid: int) -> bool:
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Hold the lock of a home of this user; False when it is another's, alive, or gone."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        yield False
+        return
+    try:
+        yield _lock(descriptor, path)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        mine, there = os.fstat(descriptor), path.lstat()
+    except OSError:
         return False
-    except PermissionError:
-        return True
-    return True
+    return mine.st_uid == os.geteuid() and os.path.samestat(mine, there)
 
 
 def _remove(path: Path) -> None:
@@ -89,12 +104,10 @@ def _remove(path: Path) -> None:
 def _sweep(parent: Path) -> None:
     with contextlib.suppress(OSError):
         for entry in os.scandir(parent):
-            match = _NAME.match(entry.name)
-            if match is None or _alive(int(match[1])):
-                continue
-            with contextlib.suppress(OSError):
-                if entry.is_dir(follow_symlinks=False) and entry.stat().st_uid == os.geteuid():
-                    _remove(Path(entry.path))
+            if _NAME.match(entry.name):
+                with _locked(Path(entry.path)) as stale:
+                    if stale:
+                        _remove(Path(entry.path))
 
 
 @contextlib.contextmanager
@@ -102,13 +115,22 @@ def isolated_home() -> Iterator[Home]:
     """Hold an empty GnuPG home for the block; its agent and its files end with it."""
     parent = _parent()
     _sweep(parent)
-    path = parent / f"art32-gpg-{os.getpid()}-{secrets.token_hex(4)}"
-    try:
-        path.mkdir(mode=0o700)
-        yield Home(path)
-    finally:
+    for _ in range(_ATTEMPTS):  # a sweep may come between a directory and its lock
+        path = parent / f"art32-gpg-{os.getpid()}-{secrets.token_hex(4)}"
         try:
-            _remove(path)
-        except BaseException:  # a signal: it comes once, and must not leave a key behind
-            _remove(path)
-            raise
+            path.mkdir(mode=0o700)
+            with _locked(path) as held:
+                if held:
+                    yield Home(path)
+                    return
+        finally:
+            try:
+                _remove(path)
+            except BaseException:  # a signal: it comes once, and must not leave a key behind
+                _remove(path)
+                raise
+    raise Art32Error(
+        Code.PERMISSION,
+        f"a temporary GnuPG home in `{parent}` cannot be locked",
+        hint="set `XDG_RUNTIME_DIR` or `RuntimeDirectory=` to a directory on a local file system",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import stat
@@ -77,6 +78,46 @@ def test_the_home_of_a_killed_process_is_swept_by_the_next() -> None:
     assert left.is_dir()
     with isolated_home():
         assert not left.exists()
+
+
+def test_a_home_is_alive_as_long_as_its_lock_is_held_whatever_its_process_id_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    held = tmp_path / f"art32-gpg-{dead.pid}-01234567"  # as one of another container looks
+    left = tmp_path / f"art32-gpg-{os.getpid()}-01234567"  # a process id that came again
+    held.mkdir()
+    left.mkdir()
+    monkeypatch.setattr(module, "_parent", lambda: tmp_path)
+    descriptor = os.open(held, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with isolated_home():
+        assert held.is_dir()
+        assert not left.exists()
+    os.close(descriptor)
+    with isolated_home():
+        assert not held.exists()
+
+
+def test_a_home_that_a_sweep_took_before_its_lock_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = module._lock
+    taken: list[Path] = []
+
+    def late(descriptor: int, path: Path) -> bool:
+        if not taken:
+            taken.append(path)
+            path.rmdir()
+        return lock(descriptor, path)
+
+    monkeypatch.setattr(module, "_parent", lambda: tmp_path)
+    monkeypatch.setattr(module, "_lock", late)
+    with isolated_home() as home:
+        assert home.path.is_dir()
+        assert [home.path] != taken
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_only_looks_like_a_stale_home_is_left_alone(
