@@ -10,7 +10,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 
-from agent import compression, parallel
+from agent import compression, memory, parallel
 from agent.backup import layout
 from agent.backup.catalog import Backup
 from agent.backup.manifest import Details, Manifest, ObjectEntry, sha256
@@ -62,6 +62,7 @@ def plaintext(
     `fetched` is told the bytes of each object that arrived. Raise CORRUPT, OBJECT_MISSING or a
     store's error at the first part that fails: what was yielded before it is not the whole.
     """
+    memory.return_large_blocks()
     plain = compression.decompress(
         _segments(store, backup, found.segments, home, passphrase, fetched)
     )
@@ -77,8 +78,8 @@ def _segments(
     fetched: Fetched,
 ) -> Iterator[bytearray]:
     def one(entry: ObjectEntry) -> bytearray:
-        data = fetch(store, backup, entry)
-        return symmetric.decrypt(home, passphrase, data, what=f"`{entry.name[:12]}...`")
+        what = f"`{entry.name[:12]}...`"
+        return symmetric.decrypt(home, passphrase, fetch(store, backup, entry), what=what)
 
     with contextlib.closing(parallel.ordered(one, entries, workers=WORKERS)) as decrypted:
         for entry, data in zip(entries, decrypted, strict=True):

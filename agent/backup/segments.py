@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent import compression
+from agent import compression, memory
 from agent.backup import layout
 from agent.backup.layout import Place
 from agent.backup.manifest import ObjectEntry, sha256
@@ -49,6 +49,7 @@ class SegmentWriter:
         segment_bytes: int = SEGMENT_BYTES,
         progress: Callable[[Totals], None] = lambda _: None,
     ) -> None:
+        memory.return_large_blocks()
         self.totals = Totals()
         self._home = home
         self._passphrase = passphrase
@@ -97,7 +98,7 @@ class SegmentWriter:
             if self._current is None:
                 self._slots.acquire()
                 self._raise()
-                self._current = Encryption(self._home, self._passphrase)
+                self._current = Encryption(self._home, self._passphrase, room=self._room)
                 self._filled = 0
             part = view[: self._room - self._filled]
             self._current.write(part)

@@ -54,7 +54,7 @@ def _command(home: Home, passphrase_fd: int, status_fd: int, *arguments: str) ->
 class _Filter:
     """A gpg that turns its input into its output, both in memory, with its status lines."""
 
-    def __init__(self, home: Home, passphrase: str, *arguments: str) -> None:
+    def __init__(self, home: Home, passphrase: str, *arguments: str, room: int) -> None:
         passphrase_fd = _passphrase_pipe(passphrase)
         status_read, status_write = os.pipe()
         try:
@@ -70,13 +70,18 @@ class _Filter:
             os.close(passphrase_fd)
             os.close(status_write)
         self._status_fd = status_read
-        self._output = bytearray()
+        self._output = bytearray(room)  # pages that are never written to cost nothing
         self._reader = threading.Thread(target=self._collect, daemon=True)
         self._reader.start()
 
     def _collect(self) -> None:
         descriptor = self._process.stdout.fileno()
-        while chunk := os.read(descriptor, _READ):
+        length = 0
+        with memoryview(self._output) as view:
+            while count := os.readv(descriptor, [view[length : length + _READ]]):
+                length += count
+        del self._output[length:]
+        while chunk := os.read(descriptor, _READ):  # more than was foreseen
             self._output += chunk
 
     def write(self, data: Bytes) -> None:
@@ -116,9 +121,12 @@ class _Filter:
 
 
 class Encryption(_Filter):
-    """One message in the making: `write` plaintext, then `finish` it."""
+    """One message in the making: `write` plaintext, then `finish` it.
 
-    def __init__(self, home: Home, passphrase: str) -> None:
+    `room` is how many bytes of plaintext to expect; more is slower.
+    """
+
+    def __init__(self, home: Home, passphrase: str, *, room: int = 0) -> None:
         super().__init__(
             home,
             passphrase,
@@ -134,6 +142,7 @@ class Encryption(_Filter):
             "-z",
             "0",
             "--symmetric",
+            room=room + OVERHEAD if room else 0,
         )
 
     def finish(self) -> bytearray:
@@ -172,7 +181,8 @@ def decrypt(home: Home, passphrase: str, message: Bytes, *, what: str) -> bytear
     except packets.MalformedError as error:
         raise Art32Error(Code.CORRUPT, f"{what} is not an encrypted segment: {error}") from error
     # what art32 writes is not compressed by gpg: plaintext larger than its message is a bomb
-    decryption = _Filter(home, passphrase, "--max-output", str(len(message)), "--decrypt")
+    size = len(message)
+    decryption = _Filter(home, passphrase, "--max-output", str(size), "--decrypt", room=size)
     try:
         decryption.write(message)
     except Art32Error as error:

@@ -81,12 +81,14 @@ class Directory:
             size = os.fstat(descriptor).st_size
             if size > limit:
                 raise _too_large(name, limit)
-            data = bytearray()
-            while chunk := os.read(descriptor, min(_READ_BYTES, limit + 1 - len(data))):
-                data += chunk
-                if len(data) > limit:
+            parts: list[bytes] = []
+            length = 0
+            while chunk := os.read(descriptor, max(size - length, 0) + 1):  # whole in one, mostly
+                parts.append(chunk)
+                length += len(chunk)
+                if length > limit:
                     raise _too_large(name, limit)
-            return bytes(data)
+            return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def checksum(self, name: str) -> str | None:
         digest = hashlib.sha256()

@@ -40,8 +40,10 @@ class Setting:
 
     def _new_key(self, name: str, *kind: str) -> str:
         home = Path(f"/tmp/art32-bench-{os.getuid()}-{name}")
-        shutil.rmtree(home, ignore_errors=True)
-        home.mkdir(mode=0o700)
+        if home.exists():
+            subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False)
+            shutil.rmtree(home, ignore_errors=True)  # the agent removes its sockets meanwhile
+        home.mkdir(mode=0o700, exist_ok=True)
         self.homes[name] = home
         self._gpg(home, "--passphrase", "", "--quick-gen-key", name, *kind, "0")
         listing = self._gpg(home, "--list-keys", "--with-colons").decode()
