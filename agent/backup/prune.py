@@ -107,6 +107,17 @@ def delete(store: Store, ledger: Ledger, backup: Backup, *, reason: str) -> Dele
     return result
 
 
+def whole_sets(backups: Iterable[Backup], chosen: Iterable[Backup]) -> list[Backup]:
+    """Return the chosen backups, each once, with all other parts of their sets."""
+    wanted = {backup.place for backup in chosen}
+    return [
+        backup
+        for unit in units(backups)
+        if any(part.place in wanted for part in unit.backups)
+        for backup in unit.backups
+    ]
+
+
 def require_floor(
     backups: Iterable[Backup],
     chosen: Sequence[Backup],

@@ -209,6 +209,17 @@ def test_the_floor_is_kept_when_single_backups_are_deleted() -> None:
     assert caught.value.code is Code.PRUNE_REFUSED
 
 
+def test_parts_of_a_set_go_together_and_each_once() -> None:
+    single = simulated(1, BEGINNING)
+    parts = [simulated(10 + n, BEGINNING, part=(10, n, 3)) for n in (1, 2, 3)]
+    other = [simulated(20 + n, BEGINNING, part=(20, n, 2)) for n in (1, 2)]
+    junk = simulated(12, BEGINNING - DAY, State.ABSENT)
+    found = [single, *parts, *other, junk]
+    assert prune.whole_sets(found, [parts[1], parts[1], parts[2]]) == parts
+    assert prune.whole_sets(found, [single, single]) == [single]
+    assert prune.whole_sets(found, []) == []
+
+
 def test_a_month_of_real_backups_is_pruned_to_the_window(
     make_repository: MakeRepository, ledger: Ledger
 ) -> None:

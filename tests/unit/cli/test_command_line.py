@@ -20,8 +20,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from agent import cli, clock
+from agent.backup import catalog
 from agent.errors import Art32Error, Code, ExitStatus
 from tests.fixtures.repository import MakeRepository
+from tests.fixtures.simulation import BEGINNING, simulated
 
 ROOT = Path(cli.__file__).parent.parent.parent
 SOURCE = '[[sources]]\nname = "app"\nkind = "command"\ncommand = ["printf", "some data"]'
@@ -129,6 +131,36 @@ def test_a_retired_source_is_pruned_to_the_last_backup(
     assert backup.exists()
     assert say(*prune, "--retired", "db1/app").status == ExitStatus.OK
     assert not backup.exists()
+
+
+def test_a_backup_that_is_named_twice_is_deleted_once(
+    say: Say, make_repository: MakeRepository
+) -> None:
+    site = make_repository(SOURCE)
+    (made,) = site.back_up("app")
+    delete = ("--config", str(site.config_file), "backup", "delete", made.id, made.id)
+    assert say(*delete, "--below-floor").out.count(made.id) == 1
+    said = say(*delete, "--below-floor", "--apply")
+    assert (said.status, said.out.count(made.id)) == (ExitStatus.OK, 1)
+
+
+def test_one_part_of_a_set_is_deleted_alone_only_on_request(
+    say: Say, make_repository: MakeRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_repository(SOURCE)
+    parts = [simulated(10 + n, BEGINNING, part=(10, n, 3)) for n in (1, 2, 3)]
+    monkeypatch.setattr(catalog, "read", lambda *_, **__: parts)
+    delete = ("--config", str(site.config_file), "backup", "delete", parts[0].id, "--below-floor")
+    said = say(*delete)
+    lines = said.out.splitlines()
+    assert [line.split()[:3] for line in lines[:3]] == [
+        ["delete", "app", part.id] for part in parts
+    ]
+    assert lines[0].endswith(", part 1 of 3 of a set")
+    assert said.err == ""
+    said = say(*delete, "--part")
+    assert said.out.count("delete  app") == 1
+    assert "warning: 2 other parts of the same set stay" in said.err
 
 
 @pytest.mark.parametrize("words", [(), ("backup",), ("config",)])
