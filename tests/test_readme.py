@@ -123,7 +123,8 @@ class Site:
         store = self.directory / "store"
         text = BUCKET.sub(f'kind = "directory"\npath = "{store}"\n', text)
         text = text.replace('region = "eu-central-1"\n', "")
-        state = f'state_directory = "{self.directory / "state"}"\n'
+        host = text.split('"')[1]  # each machine has its own ledger
+        state = f'state_directory = "{self.directory / f"state-{host}"}"\n'
         file = self.directory / "etc/art32/agent.toml"
         file.write_text(state + self.place(text) + more)
 
