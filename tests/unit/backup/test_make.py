@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from agent import files
-from agent.backup import catalog, history, identity, layout, make
+from agent.backup import acceptance, catalog, history, identity, layout, make, restore
 from agent.backup.catalog import State
+from agent.backup.sources import Dump
+from agent.backup.sources import command as command_plugin
+from agent.config.sources import CommandSource
 from agent.errors import Art32Error, Code
 from agent.store import open_store
 from tests.fixtures.repository import MakeRepository, Repository
@@ -119,3 +124,85 @@ def test_a_members_tag_is_stable_and_says_nothing(tmp_path: Path) -> None:
     assert len(tag) == 16
     assert len({tag, make.member_tag(one, "orders"), make.member_tag(other, "customers")}) == 3
     assert make.member_tag(one, "") is None
+
+
+def test_runs_of_different_sources_at_once_share_one_sequence(
+    make_repository: MakeRepository,
+) -> None:
+    sources = "".join(
+        f'[[sources]]\nname = "s{number}"\nkind = "command"\ncommand = ["echo", "{number}"]\n'
+        for number in range(4)
+    )
+    site = make_repository(sources)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: site.back_up(f"s{number % 4}"), range(4)))
+    config = site.configuration()
+    with identity.reader(config) as reader:
+        found = catalog.read(open_store(config.store), reader, config.store.prefix)
+    numbers = sorted(backup.manifest.sequence for backup in found if backup.manifest)
+    assert numbers == [1, 2, 3, 4]
+    assert [backup.notes for backup in found] == [()] * 4
+
+
+class Set:
+    """A plug-in whose members are the given ones."""
+
+    def __init__(self, *members: str) -> None:
+        self._members = members
+
+    def probe(self, config: object) -> None:
+        pass
+
+    def members(self, config: object) -> tuple[str, ...]:
+        return self._members
+
+    def dump(self, config: CommandSource, member: str) -> AbstractContextManager[Dump]:
+        return command_plugin.dump(config, member)
+
+
+def test_a_member_that_vanished_from_a_set_is_flagged_until_accepted(
+    make_repository: MakeRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_repository(command("echo", "rows"))
+
+    def made(*members: str) -> list[tuple[str, ...]]:
+        monkeypatch.setattr(make, "plugin", lambda kind: Set(*members))
+        return [one.suspicious for one in site.back_up("app")]
+
+    assert made("globals:", "database:crm", "database:app") == [()] * 3
+    assert made("globals:", "database:app") == [(make.MEMBER_MISSING,)] * 2
+    assert made("globals:", "database:app") == [(make.MEMBER_MISSING,)] * 2
+    assert made("globals:", "database:app", "database:crm", "database:new") == [()] * 4
+    assert made("globals:", "database:new") == [(make.MEMBER_MISSING,)] * 2
+    accepted = acceptance.accept(site.configuration(), known(site).backups[-1].id)
+    assert len(accepted) == 2
+    assert made("globals:", "database:new") == [()] * 2
+
+
+def test_a_part_of_a_set_is_found_by_its_member(
+    make_repository: MakeRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_repository(command("echo", "rows"))
+    monkeypatch.setattr(make, "plugin", lambda kind: Set("globals:", "database:crm"))
+    site.back_up("app")
+    config = site.configuration()
+    store = open_store(config.store)
+    with identity.reader(config) as reader:
+        found = catalog.read(store, reader, config.store.prefix)
+    chosen = restore.choose(found, source="app", host=config.host)
+    assert len(chosen) == 2
+    names = [restore.part(config, store, chosen, name).id for name in ("globals", "crm")]
+    assert names == [backup.id for backup in sorted(chosen, key=number)]
+    with pytest.raises(Art32Error) as unsaid:
+        restore.part(config, store, chosen, None)
+    assert unsaid.value.code is Code.USAGE
+    with pytest.raises(Art32Error) as unknown:
+        restore.part(config, store, chosen, "nobody")
+    assert unknown.value.code is Code.NO_BACKUP
+    assert "database:crm" in (unknown.value.hint or "")
+
+
+def number(backup: catalog.Backup) -> int:
+    assert backup.manifest is not None
+    assert backup.manifest.set is not None
+    return backup.manifest.set.number

@@ -49,10 +49,20 @@ def test_an_older_one_that_is_not_whole_is_no_doubt(week: list[Backup]) -> None:
     assert restore.doubts(earlier, week[-1:]) == []
 
 
-def test_a_flag_on_the_newest_one_is_said(week: list[Backup]) -> None:
+def test_a_newer_one_that_is_flagged_is_passed_over_until_a_person_accepts_it(
+    week: list[Backup],
+) -> None:
     shrunk = simulated(7, BEGINNING + 7 * DAY, suspicious=True)
-    assert chosen([*week, shrunk]) == [backup_id(7)]
-    (doubt,) = restore.doubts([*week, shrunk], [shrunk])
+    assert chosen([*week, shrunk]) == [backup_id(6)]
+    (doubt,) = restore.doubts([*week, shrunk], week[-1:])
+    assert backup_id(7) in doubt
+    assert chosen([*week, shrunk], accepted=frozenset({backup_id(7)})) == [backup_id(7)]
+
+
+def test_a_flagged_one_is_better_than_nothing() -> None:
+    shrunk = simulated(7, BEGINNING, suspicious=True)
+    assert chosen([shrunk]) == [backup_id(7)]
+    (doubt,) = restore.doubts([shrunk], [shrunk])
     assert "flagged" in doubt
 
 
