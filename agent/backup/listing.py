@@ -94,14 +94,8 @@ def _absences(
 ) -> list[str]:
     """Return a sentence for each backup that should be there, as far as anything remembers it."""
     after = missing.since(config.retention, store.now())
-    found = []
-    if host in (None, config.host):
-        own = [backup for backup in backups if backup.place.host == config.host]
-        found = [
-            f"`{known.id}` of `{known.source}`: {missing.vanished_note(known)}"
-            for known in missing.vanished(own, records, after=after)
-            if source in (None, known.source)
-        ]
+    lost = missing.vanished(backups, records, after=after, host=host, source=source)
+    found = [f"`{one.id}` of `{one.source}`: {missing.vanished_note(one)}" for one in lost]
     if source is None:  # the sources of a host share one sequence
         found += missing.gap_notes(backups, records, after=after)
     return found

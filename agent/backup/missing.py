@@ -28,12 +28,17 @@ def since(policy: Retention, now: datetime) -> datetime:
 
 
 def vanished(
-    backups: Iterable[Backup], records: Sequence[Record], *, after: datetime
+    backups: Iterable[Backup],
+    records: Sequence[Record],
+    *,
+    after: datetime,
+    host: str | None,
+    source: str | None,
 ) -> list[Known]:
     """Return the complete backups in this machine's ledger of which the store shows nothing.
 
-    Give the whole listing of this host (or of one source, and filter), and the ledger as it was
-    before that listing. What was finished up to `after`, or was deleted here, may be gone.
+    Give the listing of that host and source (None: of all), and the ledger as it was before that
+    listing. What was finished up to `after`, or was deleted here, may be gone.
     """
     there = {backup.id for backup in backups if backup.state is not State.ABSENT}
     ended = {
@@ -45,7 +50,10 @@ def vanished(
     return [
         known
         for known in history.read(records).backups
-        if known.finished > limit and known.id not in there | ended
+        if known.finished > limit
+        and known.id not in there | ended
+        and host in (None, known.path.partition("/")[0])
+        and source in (None, known.source)
     ]
 
 

@@ -107,12 +107,8 @@ def choose(
         else:
             chosen = [backup for backup in backups if backup.state is not State.ABSENT]
         after = missing.since(config.retention, store.now())
-        if host == config.host:
-            lost += [
-                Missing(known.source, known.id, missing.vanished_note(known))
-                for known in missing.vanished(backups, records, after=after)
-                if source in (None, known.source)
-            ]
+        vanished = missing.vanished(backups, records, after=after, host=host, source=source)
+        lost += [Missing(one.source, one.id, missing.vanished_note(one)) for one in vanished]
         if source is None:  # the sources of a host share one sequence
             warnings += missing.gap_notes(backups, records, after=after)
     if not chosen and not any(one.id for one in lost):

@@ -217,6 +217,18 @@ def test_a_whole_store_that_vanishes_is_no_empty_store(place: Place) -> None:
     assert len(place.say("backup", "list").document["warnings"]) == 3
 
 
+def test_the_ledger_misses_no_backup_of_another_host_or_source(place: Place) -> None:
+    text = place.site.config_file.read_text()
+    place.site.config_file.write_text(text.replace('host = "db1"', 'host = "keeper"', 1))
+    assert place.say("backup", "list").document["warnings"] == []
+    lost = place.backups[-1]
+    shutil.rmtree(lost)
+    assert place.say("backup", "list").document["warnings"] == []
+    warnings = place.say("backup", "list", "--all-hosts").document["warnings"]
+    assert sum(name(lost) in warning for warning in warnings) == 1
+    assert place.say("backup", "list", "other", "--all-hosts").status == ExitStatus.NO_BACKUP
+
+
 def test_a_backup_deleted_here_is_not_missed(place: Place) -> None:
     doomed = name(place.backups[1])
     deleted = place.say("backup", "delete", doomed, "--apply", "--below-floor")
