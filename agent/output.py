@@ -123,7 +123,7 @@ def fail(error: Art32Error, form: Form) -> None:
         print(json.dumps(document, ensure_ascii=True), file=sys.stderr)  # noqa: T201
         return
     if form == "nagios":
-        print(_status_line("CRITICAL", f"{error.code.label}: {error.sentence}"))  # noqa: T201
+        print(_status_line("CRITICAL", f"{error.code.label}: {error.sentence}"), flush=True)  # noqa: T201
         return
     say(f"art32: error: {error.sentence}")
     if error.hint:
