@@ -85,7 +85,7 @@ def test_no_file_names_a_place_of_one_machine() -> None:
 
 def test_the_pinned_requirements_have_hashes_and_no_addresses() -> None:
     files = sorted((ROOT / "requirements").glob("*.txt"))
-    assert len(files) == 4
+    assert len(files) == 6
     for file in files:
         text = file.read_text()
         assert "://" not in text, file.name
@@ -99,8 +99,9 @@ def test_the_pins_of_a_server_are_among_those_that_the_tests_run_with() -> None:
         text = (ROOT / "requirements" / name).read_text()
         return {line.split(" ")[0] for line in text.splitlines() if "==" in line}
 
-    assert pins("agent.txt") <= pins("agent-s3.txt") <= pins("dev.txt")
-    assert not any(pin.startswith("pulumi") for pin in pins("agent-s3.txt"))
+    assert pins("agent.txt") <= pins("agent-s3.txt") <= pins("agent-host.txt") <= pins("dev.txt")
+    assert pins("infra.txt") <= pins("dev.txt")
+    assert not any(pin.startswith("pulumi") for pin in pins("agent-host.txt"))
 
 
 @pytest.mark.parametrize("code", Code, ids=lambda code: code.label)

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from agent.config.logs import Logs
 from agent.config.section import Section
 from agent.config.sources import AnySource
 
@@ -219,6 +220,7 @@ class Configuration(Section):
     sources: tuple[AnySource, ...] = Field((), description="What to back up.")
     retention: Retention = Field(default_factory=lambda: Retention())
     restore: Restore = Field(default_factory=lambda: Restore())
+    logs: Logs = Field(default_factory=lambda: Logs())
 
     @model_validator(mode="after")
     def _distinct(self) -> Configuration:

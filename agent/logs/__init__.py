@@ -1,0 +1,1 @@
+"""Logs: attacks found, personal data taken out, rotated and shipped without losing a line."""
