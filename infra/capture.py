@@ -174,7 +174,7 @@ class _Monitor(mocks.MockMonitor):
                         for key, value in sorted(request.propertyDependencies.items())
                     },
                     provider=request.provider.rpartition("::")[0],
-                    secrets=tuple(sorted({*secrets, *request.additionalSecretOutputs})),
+                    secrets=tuple(sorted(secrets)),
                     source=_source(request),
                 )
             )
