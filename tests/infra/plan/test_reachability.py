@@ -118,9 +118,7 @@ def test_a_range_in_a_rule_reaches_whoever_lives_there() -> None:
     network = with_rule(network, "database", GroupRule(False, tcp(5432), PUBLIC))
     assert matrix(network) - INTENDED == {("balancer", "database", "5432", "inside")}
     everywhere = with_rule(open_to_all(small()), "database", GroupRule(False, tcp(443), INTERNET))
-    assert matrix(everywhere) - INTENDED == {
-        ("web", "database", "443, 5432", "inside")
-    }
+    assert matrix(everywhere) - INTENDED == {("web", "database", "443, 5432", "inside")}
 
 
 def test_without_a_route_the_internet_is_not_reached_whatever_the_groups_say() -> None:
