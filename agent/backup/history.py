@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from agent.backup.area import AREAS, BACKUPS, Area
 from agent.errors import Art32Error, Code
 from agent.ledger import GENESIS, Record
 
 RUN_STARTED = "backup-run-started"
 RUN_FINISHED = "backup-run-finished"
-SIGNING = "backup-signing"
-COMPLETE = "backup-complete"
+SIGNING = BACKUPS.event("signing")
+COMPLETE = BACKUPS.event("complete")
 ACCEPTED = "backup-accepted"
 DELETED = "backup-deleted"
 PRUNED = "prune-finished"
 UNFINISHED = "unfinished"
 VERIFIED = "verify-finished"
 RESTORED = "restore-finished"
+_SIGNING = frozenset(area.event("signing") for area in AREAS)
 
 
 @dataclass(frozen=True)
@@ -38,13 +41,14 @@ class Known:
 
 @dataclass
 class History:
-    """The ledger, read once."""
+    """The ledger, read once: `backups` and `ordinal` of one area, the rest of all."""
 
     backups: list[Known] = field(default_factory=list)
     accepted: set[str] = field(default_factory=set)
     deleted: set[str] = field(default_factory=set)
     last_result: dict[str, str] = field(default_factory=dict)
     sequence: int = 0
+    ordinal: int = 0
     previous: str = GENESIS
 
     def baseline(self, source: str, member: str | None) -> Known | None:
@@ -77,15 +81,24 @@ class History:
         return not known.suspicious or known.id in self.accepted
 
 
-def read(records: Iterable[Record], fingerprint: str | None = None) -> History:
-    """Given ledger records, return the history; sequences count for that signing key alone.
+def ordinal(facts: Mapping[str, Any]) -> int:
+    """Return the how-manieth of its area a signed manifest is: the sequence, before areas were."""
+    return int(facts.get("ordinal") or facts["sequence"])
+
+
+def read(
+    records: Iterable[Record], fingerprint: str | None = None, area: Area = BACKUPS
+) -> History:
+    """Given ledger records, return the history of an area.
+
+    Sequences count for that signing key alone, and across areas; ordinals within the area.
 
     Raise LEDGER_BROKEN when a record lacks what its event has.
     """
     history = History()
     for record in records:
         try:
-            _add(history, record, fingerprint)
+            _add(history, record, fingerprint, area)
         except (KeyError, ValueError, TypeError) as error:
             raise Art32Error(
                 Code.LEDGER_BROKEN,
@@ -95,12 +108,15 @@ def read(records: Iterable[Record], fingerprint: str | None = None) -> History:
     return history
 
 
-def _add(history: History, record: Record, fingerprint: str | None) -> None:
+def _add(history: History, record: Record, fingerprint: str | None, area: Area) -> None:
     facts = record.facts
-    if record.event == SIGNING and facts.get("signer") == fingerprint:
-        history.sequence = max(history.sequence, int(facts["sequence"]))
-        history.previous = str(facts["manifest"])
-    elif record.event == COMPLETE:
+    if record.event in _SIGNING:
+        if facts.get("signer") == fingerprint:
+            history.sequence = max(history.sequence, int(facts["sequence"]))
+            history.previous = str(facts["manifest"])
+            if record.event == area.event("signing"):
+                history.ordinal = max(history.ordinal, ordinal(facts))
+    elif record.event == area.event("complete"):
         history.backups.append(
             Known(
                 id=str(facts["id"]),

@@ -49,7 +49,8 @@ class SetEntry(_Document):
 
 class Manifest(_Document):
     """Format version 1. `suspicious` names what a person should look at; `accepted` are ids of
-    earlier suspicious backups of this source that a person on the host has accepted."""
+    earlier suspicious backups of this source that a person on the host has accepted. `sequence`
+    counts what a key has signed, `ordinal` what of it stands in the same area of the store."""
 
     format: Literal["art32/backup/1"] = "art32/backup/1"
     prefix: str
@@ -59,6 +60,7 @@ class Manifest(_Document):
     member: Id | None = None
     set: SetEntry | None = None
     sequence: int = Field(ge=1)
+    ordinal: int | None = Field(None, ge=1)
     previous: str = Field(pattern=SHA256)
     ledger: str = Field(pattern=SHA256)
     started: str = Field(pattern=_MOMENT)
@@ -98,6 +100,11 @@ class Manifest(_Document):
     @property
     def segments(self) -> list[ObjectEntry]:
         return [entry for entry in self.objects if layout.parse_segment(entry.name)]
+
+    @property
+    def number(self) -> int:
+        """The how-manieth of its area it is: without a gap, unless something is missing."""
+        return self.ordinal or self.sequence
 
     @property
     def size(self) -> int:

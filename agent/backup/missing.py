@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from agent import clock
 from agent.backup import history
+from agent.backup.area import BACKUPS, Area
 from agent.backup.catalog import Backup, State
 from agent.backup.history import Known
 from agent.backup.retention import CLOCK_TOLERANCE
@@ -34,6 +35,7 @@ def vanished(
     after: datetime,
     host: str | None,
     source: str | None,
+    area: Area = BACKUPS,
 ) -> list[Known]:
     """Return the complete backups in this machine's ledger of which the store shows nothing.
 
@@ -49,7 +51,7 @@ def vanished(
     limit = clock.iso(after)
     return [
         known
-        for known in history.read(records).backups
+        for known in history.read(records, area=area).backups
         if known.finished > limit
         and known.id not in there | ended
         and host in (None, known.path.partition("/")[0])
@@ -58,7 +60,11 @@ def vanished(
 
 
 def gaps(
-    backups: Iterable[Backup], records: Sequence[Record], *, after: datetime
+    backups: Iterable[Backup],
+    records: Sequence[Record],
+    *,
+    after: datetime,
+    area: Area = BACKUPS,
 ) -> list[tuple[Backup, Backup, int]]:
     """Return where numbers are missing in a sequence: both neighbours, and how many numbers.
 
@@ -68,10 +74,9 @@ def gaps(
     many backups of the host are there but not readable, or were deleted here by a person.
     """
     known = [
-        (record.facts.get("signer"), number)
+        (record.facts.get("signer"), history.ordinal(record.facts))
         for record in records
-        if record.event == history.SIGNING
-        and isinstance(number := record.facts.get("sequence"), int)
+        if record.event == area.event("signing") and isinstance(record.facts.get("sequence"), int)
     ]
     chains: dict[tuple[str, str], dict[int, Backup]] = {}
     excuses: dict[str, int] = {}
@@ -83,7 +88,7 @@ def gaps(
             excuses[host] = excuses.get(host, 0) + 1
         elif backup.manifest is not None:
             chain = chains.setdefault((host, backup.manifest.signer), {})
-            chain[backup.manifest.sequence] = backup
+            chain[backup.manifest.number] = backup
     found = []
     for (host, signer), chain in chains.items():
         between = []
@@ -101,14 +106,18 @@ def gaps(
 
 
 def gap_notes(
-    backups: Iterable[Backup], records: Sequence[Record], *, after: datetime
+    backups: Iterable[Backup],
+    records: Sequence[Record],
+    *,
+    after: datetime,
+    area: Area = BACKUPS,
 ) -> list[str]:
     """Return a sentence for each of the `gaps`."""
     return [
         f"{count} of the backups that `{lower.place.host}` signed between `{lower.id}` and "
         f"`{upper.id}` {'is' if count == 1 else 'are'} missing: a person deleted it, a run was "
         "stopped while it signed, or somebody removed it"
-        for lower, upper, count in gaps(backups, records, after=after)
+        for lower, upper, count in gaps(backups, records, after=after, area=area)
     ]
 
 

@@ -12,7 +12,8 @@ from agent.errors import Art32Error, Code, ExitStatus, from_defect
 
 if TYPE_CHECKING:
     from agent.backup.identity import Writer
-    from agent.backup.make import Made, RunResult
+    from agent.backup.make import RunResult
+    from agent.backup.shipment import Made
     from agent.config.model import Configuration
     from agent.config.sources import Source
     from agent.progress import Progress

@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from agent import files
-from agent.backup import acceptance, catalog, history, identity, layout, make, restore
+from agent.backup import (
+    acceptance,
+    catalog,
+    history,
+    identity,
+    layout,
+    make,
+    restore,
+    shipment,
+)
 from agent.backup.catalog import State
 from agent.backup.sources import Dump
 from agent.backup.sources import command as command_plugin
@@ -84,7 +93,7 @@ def test_a_backup_that_shrank_is_suspicious_until_accepted(
     site.back_up("app")
     data.write_bytes(b"x" * 499)
     (small,) = site.back_up("app")
-    assert small.suspicious == (make.SHRUNK,)
+    assert small.suspicious == (shipment.SHRUNK,)
     (again,) = site.back_up("app")
     assert again.suspicious, "a suspicious backup is no baseline"
     make.ledger_of(site.configuration()).append(history.ACCEPTED, id=again.id)
@@ -118,12 +127,14 @@ def test_a_members_tag_is_stable_and_says_nothing(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     one.mkdir()
     other.mkdir()
-    tag = make.member_tag(one, "customers")
-    assert tag == make.member_tag(one, "customers")
+    tag = shipment.member_tag(one, "customers")
+    assert tag == shipment.member_tag(one, "customers")
     assert tag is not None
     assert len(tag) == 16
-    assert len({tag, make.member_tag(one, "orders"), make.member_tag(other, "customers")}) == 3
-    assert make.member_tag(one, "") is None
+    assert (
+        len({tag, shipment.member_tag(one, "orders"), shipment.member_tag(other, "customers")}) == 3
+    )
+    assert shipment.member_tag(one, "") is None
 
 
 def test_runs_of_different_sources_at_once_share_one_sequence(

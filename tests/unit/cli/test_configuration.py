@@ -37,7 +37,7 @@ def everything() -> str:
 def check_refusal(error: Art32Error) -> None:
     assert error.code is Code.CONFIG_INVALID
     assert error.exit_status == ExitStatus.CONFIGURATION
-    assert "0 mistakes" not in error.sentence
+    assert "has 0 mistakes" not in error.sentence
     assert not error.sentence.endswith("\n")
 
 
