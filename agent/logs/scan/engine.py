@@ -1,0 +1,108 @@
+"""The first stage: which triggers occur in which lines of a block, at the speed of memory.
+
+Both engines give the same answer: hyperscan for whole blocks, Python's `re` where it is missing.
+Triggers never cross a line (`patterns.check_trigger`), so that the end of a match names its line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from agent.errors import Art32Error, Code
+
+if TYPE_CHECKING:
+    from hyperscan import Database
+
+Hit = tuple[int, int]  # offset of the last byte of the match, index of the trigger
+
+
+class Engine(Protocol):
+    """Finds triggers in a block of whole lines."""
+
+    name: str
+
+    def find(self, block: bytes) -> list[Hit]:
+        """Return hits in the order of their offsets; a trigger may stand more than once a line."""
+        ...
+
+
+class HyperscanEngine:
+    """Hyperscan in block mode: all triggers in one pass."""
+
+    name = "hyperscan"
+
+    def __init__(self, triggers: Sequence[bytes]) -> None:
+        import hyperscan
+
+        self._database: Database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+        self._database.compile(
+            expressions=list(triggers),
+            ids=list(range(len(triggers))),
+            elements=len(triggers),
+            flags=[hyperscan.HS_FLAG_CASELESS] * len(triggers),
+        )
+
+    def find(self, block: bytes) -> list[Hit]:
+        hits: list[Hit] = []
+        note = hits.append
+
+        def on_match(trigger: int, _start: int, end: int, _flags: int, _context: object) -> None:
+            note((end - 1, trigger))
+
+        self._database.scan(block, match_event_handler=on_match)
+        hits.sort()
+        return hits
+
+
+class ReEngine:
+    """Python's `re`: one alternation finds the lines, then each trigger is tried on those."""
+
+    name = "re"
+
+    def __init__(self, triggers: Sequence[bytes]) -> None:
+        self._any = re.compile(b"|".join(b"(?:%s)" % one for one in triggers), re.IGNORECASE)
+        self._each = [re.compile(one, re.IGNORECASE).search for one in triggers]
+
+    def find(self, block: bytes) -> list[Hit]:
+        hits: list[Hit] = []
+        position = 0
+        while (found := self._any.search(block, position)) is not None:
+            start = block.rfind(b"\n", 0, found.start()) + 1
+            stop = block.find(b"\n", found.end())
+            stop = len(block) if stop < 0 else stop
+            for index, search in enumerate(self._each):
+                match = search(block, start, stop)
+                if match is not None:
+                    hits.append((match.end() - 1, index))
+            position = stop + 1
+        return hits
+
+
+def hyperscan_is_there() -> bool:
+    """Whether the fast engine can be imported here."""
+    try:
+        import hyperscan  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def open_engine(name: str, triggers: Sequence[bytes]) -> Engine:
+    """Return the engine of that name; `auto` takes the faster one that is there.
+
+    Raise TOOL_MISSING when hyperscan is asked for by name and not installed.
+    """
+    if not triggers:
+        return ReEngine([b"(?!)"])
+    if name == "re" or (name == "auto" and not hyperscan_is_there()):
+        return ReEngine(triggers)
+    try:
+        return HyperscanEngine(triggers)
+    except ImportError as error:
+        raise Art32Error(
+            Code.TOOL_MISSING,
+            "`hyperscan` is not installed here",
+            hint='install the extra: pip install "art32[logs]", or set `logs.scan.engine` to `re`',
+        ) from error

@@ -1,0 +1,67 @@
+"""What a scan finds: who did what, how often, and whether it may lead to a ban."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from agent import clock
+from agent.logs.scan.rules import Rule, Severity
+
+
+@dataclass(slots=True)
+class Finding:
+    """One attack by one client, or by all together.
+
+    `id` is the same when the same bytes are scanned again. `who` is an address, a /64, or empty
+    when the rule counts all clients or one account. `last` and `count` grow while it goes on;
+    `served` is how many requests were answered with 2xx.
+    """
+
+    id: str
+    rule: str
+    title: str
+    severity: Severity
+    who: str
+    source: str
+    first: float
+    last: float
+    count: int
+    served: int
+    expires_seconds: int
+    may_ban: bool
+    samples: list[bytes] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON for the findings file: with the address, without a line."""
+        return {
+            "schema": "art32.finding/1",
+            "id": self.id,
+            "rule": self.rule,
+            "title": self.title,
+            "severity": self.severity,
+            "who": self.who or None,
+            "source": self.source,
+            "first": _iso(self.first),
+            "last": _iso(self.last),
+            "count": self.count,
+            "served": self.served,
+            "expires": _iso(self.last + self.expires_seconds),
+            "may_ban": self.may_ban,
+        }
+
+
+def _iso(moment: float) -> str:
+    return clock.iso(datetime.fromtimestamp(moment, UTC))
+
+
+def identify(rule: Rule, segment: str, offset: int) -> str:
+    """Return the id of a finding: rule, segment, and the line that completed it.
+
+    The line's offset in the segment stands for the window. No address goes in: whoever sees the
+    id could guess it.
+    """
+    text = f"{rule.id}\0{segment}\0{offset}"
+    return hashlib.blake2s(text.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()

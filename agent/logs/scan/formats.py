@@ -1,0 +1,230 @@
+"""Log formats as data, and the reader of their times."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache, lru_cache
+from importlib import resources
+from typing import Any
+
+from agent import clock
+
+_MONTHS = {
+    name: number
+    for number, name in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)
+}
+
+
+@dataclass(slots=True)
+class Request:
+    """One request of an access log; the fields are bytes as they stand in the line."""
+
+    address: bytes
+    time: float | None
+    user: bytes
+    method: bytes
+    target: bytes
+    status: bytes
+    referer: bytes
+    agent: bytes
+    forwarded: bytes
+
+
+@dataclass(slots=True)
+class Message:
+    """One line of syslog; `start` is where the message begins in it."""
+
+    time: float | None
+    program: bytes
+    start: int
+
+
+@dataclass(frozen=True)
+class _Pattern:
+    match: Callable[[bytes], re.Match[bytes] | None]
+    seconds: Callable[[bytes], float | None]
+
+
+@dataclass(frozen=True)
+class Formats:
+    """All formats, compiled."""
+
+    lines: tuple[_Pattern, ...]
+    prefixes: tuple[_Pattern, ...]
+    keys: dict[str, tuple[tuple[str, ...], ...]]
+    table: tuple[dict[str, Any], ...]
+
+
+@cache
+def load() -> Formats:
+    """Return the formats that ship with Art32."""
+    text = resources.files(__name__.rpartition(".")[0]).joinpath("formats.toml").read_text("utf-8")
+    table = tomllib.loads(text)["formats"]
+    lines: list[_Pattern] = []
+    prefixes: list[_Pattern] = []
+    keys: dict[str, tuple[tuple[str, ...], ...]] = {}
+    for one in table:
+        if one["kind"] == "json":
+            keys = {
+                field: tuple(tuple(path.split(".")) for path in paths)
+                for field, paths in one["keys"].items()
+            }
+            continue
+        pattern = re.compile(one["pattern"].encode(), re.DOTALL)
+        match = pattern.fullmatch if one["kind"] == "line" else pattern.match
+        compiled = _Pattern(match, _READERS[one["time"]])
+        (lines if one["kind"] == "line" else prefixes).append(compiled)
+    return Formats(tuple(lines), tuple(prefixes), keys, tuple(table))
+
+
+def read_message(line: bytes) -> Message | None:
+    """Return what precedes the message of a syslog line; None when it is no such line."""
+    for pattern in load().prefixes:
+        found = pattern.match(line)
+        if found is not None:
+            return Message(pattern.seconds(found["time"]), found["program"], found.end())
+    return None
+
+
+def read_request(line: bytes) -> Request | None:
+    """Return a line of an access log, also one that came by syslog; None when it is none."""
+    request = _read_bare_request(line)
+    if request is None and line[:1] != b"{":
+        prefix = read_message(line)
+        if prefix is not None:
+            request = _read_bare_request(line[prefix.start :])
+    return request
+
+
+def _read_bare_request(line: bytes) -> Request | None:
+    if line[:1] == b"{":
+        return _read_json(line)
+    for pattern in load().lines:
+        found = pattern.match(line)
+        if found is None:
+            continue
+        address, user, time, request, status, referer, agent, forwarded = found.groups(b"")
+        method, target = _split(request)
+        return Request(
+            address, pattern.seconds(time), user, method, target, status, referer, agent, forwarded
+        )
+    return None
+
+
+def _split(request: bytes) -> tuple[bytes, bytes]:
+    """Return method and target; what is no request line is all target."""
+    method, _, rest = request.partition(b" ")
+    if not rest or len(method) > 20:
+        return b"", request
+    target, space, version = rest.rpartition(b" ")
+    return (method, target) if space and version[:5] == b"HTTP/" else (method, rest)
+
+
+def _read_json(line: bytes) -> Request | None:
+    try:
+        document = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(document, dict):
+        return None
+    keys = load().keys
+    field = {name: _find(document, paths) for name, paths in keys.items()}
+    if not field["address"] or not field["status"]:
+        return None
+    method, target = field["method"], field["target"]
+    if not target:
+        method, target = _split(field["request"])
+    return Request(
+        field["address"],
+        _any_seconds(field["time"]),
+        field["user"],
+        method,
+        target,
+        field["status"][:3],
+        field["referer"],
+        field["agent"],
+        field["forwarded"],
+    )
+
+
+def _find(document: dict[str, Any], paths: tuple[tuple[str, ...], ...]) -> bytes:
+    for path in paths:
+        value: Any = document
+        for part in path:
+            value = value.get(part) if isinstance(value, dict) else None
+        if isinstance(value, list):
+            value = value[0] if value else None
+        if isinstance(value, str | int | float) and value != "":
+            return str(value).encode("utf-8", "surrogatepass")
+    return b""
+
+
+@lru_cache(4096)
+def _clf_minute(text: bytes, zone: bytes) -> float | None:
+    """`24/Nov/2026:06:03` and `+0100` as seconds."""
+    try:
+        year, month, day = int(text[7:11]), _MONTHS[text[3:6]], int(text[:2])
+        moment = datetime(year, month, day, int(text[12:14]), int(text[15:17]), tzinfo=UTC)
+        offset = int(zone[1:3]) * 3600 + int(zone[3:5]) * 60
+    except (ValueError, KeyError):
+        return None
+    sign = -1 if zone[:1] == b"-" else 1
+    return moment.timestamp() - sign * offset
+
+
+def clf_seconds(text: bytes) -> float | None:
+    """Return `24/Nov/2026:06:03:09 +0100` as seconds since the epoch."""
+    minute = _clf_minute(text[:17], text[21:26])
+    return None if minute is None else minute + int(text[18:20])
+
+
+@lru_cache(4096)
+def iso_seconds(text: bytes) -> float | None:
+    """Return RFC 3339 text as seconds since the epoch; None without a zone."""
+    plain = text.replace(b",", b".").replace(b"Z", b"+00:00").decode("ascii", "replace")
+    plain = re.sub(r"(\.\d{6})\d+", r"\1", plain)
+    try:
+        moment = datetime.fromisoformat(plain)
+    except ValueError:
+        return None
+    return moment.timestamp() if moment.tzinfo is not None else None
+
+
+@lru_cache(4096)
+def rfc3164_seconds(text: bytes) -> float | None:
+    """Return `Nov 24 06:03:09`, local time, as seconds: of the last year in which it is past."""
+    today = clock.now().astimezone()
+    try:
+        month, day = _MONTHS[text[:3]], int(text[4:6])
+        hour, minute, second = int(text[7:9]), int(text[10:12]), int(text[13:15])
+        moment = datetime(today.year, month, day, hour, minute, min(second, 59)).astimezone()
+        if moment > today + timedelta(days=1):
+            moment = moment.replace(year=today.year - 1)
+    except (ValueError, KeyError):
+        return None
+    return moment.timestamp()
+
+
+def _any_seconds(text: bytes) -> float | None:
+    """Return a time of a JSON log: RFC 3339, seconds, or as in the common log format."""
+    if text[2:3] == b"/" and len(text) == 26:
+        return clf_seconds(text)
+    if text[4:5] == b"-":
+        return iso_seconds(text)
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0 < number < 1e11 else None
+
+
+_READERS: dict[str, Callable[[bytes], float | None]] = {
+    "clf": clf_seconds,
+    "iso": iso_seconds,
+    "rfc3164": rfc3164_seconds,
+}
