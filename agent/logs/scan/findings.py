@@ -57,11 +57,11 @@ def _iso(moment: float) -> str:
     return clock.iso(datetime.fromtimestamp(moment, UTC))
 
 
-def identify(rule: Rule, segment: str, offset: int) -> str:
+def identify(rule: Rule, segment: str, offset: int, *, everybody: bool) -> str:
     """Return the id of a finding: rule, segment, and the line that completed it.
 
     The line's offset in the segment stands for the window. No address goes in: whoever sees the
     id could guess it.
     """
-    text = f"{rule.id}\0{segment}\0{offset}"
+    text = f"{rule.id}\0{segment}\0{offset}\0{everybody}"
     return hashlib.blake2s(text.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()

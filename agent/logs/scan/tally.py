@@ -1,0 +1,210 @@
+"""From lines that fit a rule to findings: windows, totals, and what follows on what."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from agent.config.logs_scan import LogFormat, Scan
+from agent.logs.scan import addresses
+from agent.logs.scan.findings import Finding, identify
+from agent.logs.scan.rules import SEVERITIES, Rule
+from agent.logs.scan.windows import DistinctWindow, Window
+
+MOST_FINDINGS = 10_000
+MOST_SAMPLES = 3
+_SAMPLE_BYTES = 512
+_FUTURE = 300.0  # seconds that a line's time may lie ahead of now
+_ALL = b"*"  # the key of a finding about all clients together
+_NOBODY = b""
+_BAN_FORMATS = ("syslog", "sshd")
+
+
+@dataclass(slots=True)
+class Place:
+    """Where the line at hand stands."""
+
+    source: str
+    segment: str
+    format: LogFormat
+    now: float
+    line: bytes = b""
+    offset: int = 0
+
+    def time(self, found: float | None) -> float:
+        """Return a line's time; now for a line without one, or one from the future."""
+        return self.now if found is None or found > self.now + _FUTURE else found
+
+
+@dataclass(slots=True)
+class Event:
+    """What is counted of a line that fits a rule."""
+
+    who: bytes | None
+    time: float
+    user: bytes = b""
+    target: bytes = b""
+    served: bool = False
+
+
+class Judge:
+    """A rule with its windows."""
+
+    def __init__(self, rule: Rule, capacity: int) -> None:
+        self.rule = rule
+        self.matches = 0
+        kind = DistinctWindow if rule.distinct else Window
+        self.window: Window | DistinctWindow = kind(
+            rule.threshold, rule.window_seconds, capacity=capacity
+        )
+        self.total = Window(rule.total, rule.window_seconds, capacity=16) if rule.total else None
+
+    def add(self, key: bytes, event: Event) -> bool:
+        """Count an event for a key; return whether the rule fires."""
+        if isinstance(self.window, Window):
+            return self.window.add(key, event.time)
+        value = {
+            "user": event.user,
+            "target": event.target.partition(b"?")[0],
+            "address": event.who or b"",
+        }[self.rule.distinct]
+        return self.window.add(key, event.time, _number(value))
+
+
+class Tally:
+    """All rules with what was counted and found."""
+
+    def __init__(
+        self, settings: Scan, rules: Sequence[Rule], scrub: Callable[[bytes], bytes] | None
+    ) -> None:
+        self.judges = {rule.id: Judge(rule, settings.tracked_addresses) for rule in rules}
+        self.overflow = 0  # findings that there was no room for
+        self._exempt = addresses.Networks(
+            (*settings.exempt_networks, *settings.trusted_proxies), always=True
+        )
+        self._scrub = scrub
+        self._open: OrderedDict[tuple[str, bytes], Finding] = OrderedDict()
+        self._found: dict[str, Finding] = {}
+        self._changed: dict[str, Finding] = {}
+        self._sampled: dict[str, int] = {}
+
+    def count(self, judge: Judge, event: Event, place: Place) -> None:
+        """Count a line that fits a rule, and fire when it is enough."""
+        judge.matches += 1
+        rule = judge.rule
+        if judge.total is not None and judge.total.add(_ALL, event.time):
+            self._fire(judge, _ALL, event, place, rule.total or 1)
+        key = event.who if rule.key == "address" else _digest(event.user)
+        if key is None:
+            if rule.threshold > 1 or rule.after:
+                return
+            key = _NOBODY
+        if rule.after and not self._was_before(rule, key, event.time):
+            return
+        opened = self._still_open(rule, rule.id, key, event.time)
+        if opened is not None:
+            self._go_on(rule, opened, event, place)
+        elif judge.add(key, event):
+            self._fire(judge, key, event, place, rule.threshold)
+
+    def _still_open(self, rule: Rule, of: str, key: bytes, moment: float) -> Finding | None:
+        opened = self._open.get((of, key))
+        if opened is None or abs(moment - opened.last) > rule.window_seconds:
+            return None
+        return opened
+
+    def _was_before(self, rule: Rule, key: bytes, moment: float) -> bool:
+        """Whether the rule that this one comes after has counted enough of the same key."""
+        earlier = self.judges.get(rule.after)
+        if earlier is None:
+            return False
+        opened = self._still_open(rule, rule.after, key, moment)
+        before = earlier.window.count(key, moment) + (opened.count if opened else 0)
+        return before >= rule.after_count
+
+    def _go_on(self, rule: Rule, finding: Finding, event: Event, place: Place) -> None:
+        finding.count += 1
+        finding.last = max(finding.last, event.time)
+        if event.served:
+            self._serve(rule, finding)
+        self._sample(finding, place)
+        self._changed[finding.id] = finding
+
+    def _serve(self, rule: Rule, finding: Finding) -> None:
+        finding.served += 1
+        higher = rule.served_severity
+        if higher and SEVERITIES.index(higher) > SEVERITIES.index(finding.severity):
+            finding.severity = higher
+
+    def _fire(self, judge: Judge, key: bytes, event: Event, place: Place, count: int) -> None:
+        rule = judge.rule
+        if len(self._found) >= MOST_FINDINGS:
+            self.overflow += 1
+            return
+        named = rule.key == "address" and key not in (_NOBODY, _ALL)
+        finding = Finding(
+            id=identify(rule, place.segment, place.offset, everybody=key == _ALL),
+            rule=rule.id,
+            title=rule.title,
+            severity=rule.severity,
+            who=addresses.name_of(key) if named else "",
+            source=place.source,
+            first=event.time,
+            last=event.time,
+            count=count,
+            served=0,
+            expires_seconds=rule.expires_seconds,
+            may_ban=rule.ban
+            and named
+            and place.format in _BAN_FORMATS
+            and not self._exempt.hold(key),
+        )
+        if event.served:
+            self._serve(rule, finding)
+        self._sample(finding, place)
+        if key != _ALL:
+            self._open[rule.id, key] = finding
+        self._found[finding.id] = finding
+        self._changed[finding.id] = finding
+
+    def _sample(self, finding: Finding, place: Place) -> None:
+        """Keep a few scrubbed lines of each rule for the reviewer."""
+        taken = self._sampled.get(finding.rule, 0)
+        if self._scrub is None or taken >= MOST_SAMPLES:
+            return
+        self._sampled[finding.rule] = taken + 1
+        line = place.line[:_SAMPLE_BYTES]
+        finding.samples.append(self._scrub(line + b"\n").rstrip(b"\n"))
+
+    def findings(self) -> list[Finding]:
+        """Return the findings that have not been forgotten, in the order in which they began."""
+        return list(self._found.values())
+
+    def changed(self) -> list[Finding]:
+        """Return findings that are new or have grown since the last call."""
+        changed = list(self._changed.values())
+        self._changed.clear()
+        return changed
+
+    def expire(self, moment: float) -> None:
+        """Forget what is over: counters past their window, findings past window and expiry."""
+        for judge in self.judges.values():
+            judge.window.expire(moment)
+        for place, finding in list(self._open.items()):
+            if moment - finding.last > self.judges[finding.rule].rule.window_seconds:
+                del self._open[place]
+        going = {finding.id for finding in self._open.values()}
+        for finding in list(self._found.values()):
+            over = moment > finding.last + finding.expires_seconds
+            if over and finding.id not in going and finding.id not in self._changed:
+                del self._found[finding.id]
+
+
+def _number(value: bytes) -> int:
+    return int.from_bytes(hashlib.blake2s(value, digest_size=6).digest(), "big")
+
+
+def _digest(value: bytes) -> bytes | None:
+    return hashlib.blake2s(value, digest_size=8).digest() if value else None
