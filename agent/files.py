@@ -10,9 +10,10 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import functools
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from agent.errors import Art32Error, Code
@@ -145,6 +146,61 @@ def make_directory(path: Path, *, mode: int = 0o700) -> None:
     with contextlib.suppress(FileExistsError):
         path.mkdir(mode=mode)
     sync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def claimed(directory: Path, data: bytes) -> Iterator[Callable[[], None]]:
+    """Make a new file with `data` in a directory, durable, and hold its lock for the block.
+
+    The lock is the kernel's and ends with this process, however that dies: a file of that
+    directory that nobody has locked is what a dead owner left (`abandoned`). What is yielded
+    removes the file; without that call it stays. Raise OSError.
+    """
+    make_directory(directory)
+    while True:
+        path = directory / secrets.token_hex(8)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if not _is(path, descriptor):  # somebody looked before the lock was there
+                continue
+            _write_all(descriptor, data)
+            os.fsync(descriptor)
+            sync_directory(directory)
+            yield functools.partial(path.unlink, missing_ok=True)
+            return
+        finally:
+            os.close(descriptor)
+
+
+def abandoned(directory: Path) -> Iterator[tuple[Path, bytes]]:
+    """Yield what `claimed` left in a directory when its process died: path and data, oldest name
+    first. Each is locked while it is looked at, so that only one process looks. Raise OSError."""
+    for path in sorted(directory.iterdir()) if directory.is_dir() else ():
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _is(path, descriptor):
+                continue
+            if data := os.read(descriptor, 1 << 20):
+                yield path, data
+            else:  # it died before it had written, and so before it did anything
+                path.unlink()
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(descriptor)
+
+
+def _is(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.contextmanager

@@ -100,12 +100,41 @@ def run(
     return Completed(done.returncode, done.stdout, done.stderr)
 
 
+_STARTS = (b"#!", b"\x7fE")  # what setpriv(1) and the kernel run alike
+
+
+def _mortal(argv: Sequence[str], path: str, *, with_children: bool) -> list[str]:
+    """Return an argv that the kernel ends when the thread that starts it ends (prctl(2)).
+
+    setpriv(1) asks for that in the child itself: Python could do it only between fork and exec,
+    where a process with threads may deadlock. timeout(1), with no time limit, passes it on to all
+    the group. What is no program, or no plain one, is left alone: the kernel says what is wrong.
+    """
+    program, setpriv = (shutil.which(name, path=path) for name in (argv[0], "setpriv"))
+    asks_itself = tuple(argv[:2]) == ("setpriv", "--pdeathsig")
+    if program is None or setpriv is None or asks_itself:
+        return list(argv)
+    try:
+        with open(program, "rb") as file:
+            plain = file.read(2) in _STARTS
+    except OSError:
+        plain = True  # it may be run, and not read
+    timeout = shutil.which("timeout", path=path) if with_children else None
+    if not plain:
+        return list(argv)
+    if timeout is None:
+        return [setpriv, "--pdeathsig", "KILL", *argv]
+    return [setpriv, "--pdeathsig", "TERM", timeout, "--kill-after=5", "0", *argv]
+
+
 class Process:
     """A child that streams: its standard input and output are pipes, its errors are collected.
 
     As a context manager it never outlives the block: leaving it kills what still runs, with all
-    its own children. `on_stderr` is called, in a thread of its own, with each piece of standard
-    error: for programs whose messages must be counted even when there are very many.
+    its own children. Nor does it outlive the thread that started it, even when that is killed:
+    the kernel kills it then, and `with_children` those that it has started as well (SIGTERM).
+    `on_stderr` is called, in a thread of its own, with each piece of standard error: for programs
+    whose messages must be counted even when there are very many.
     """
 
     def __init__(
@@ -118,15 +147,17 @@ class Process:
         pass_fds: Sequence[int] = (),
         cwd: str | None = None,
         on_stderr: Callable[[bytes], object] | None = None,
+        with_children: bool = False,
     ) -> None:
         self.name = os.path.basename(argv[0])
+        variables = environment(extra_environment)
         try:
             self._child = subprocess.Popen(  # noqa: S603
-                list(argv),
+                _mortal(argv, variables["PATH"], with_children=with_children),
                 stdin=stdin,
                 stdout=stdout,
                 stderr=subprocess.PIPE,
-                env=environment(extra_environment),
+                env=variables,
                 pass_fds=tuple(pass_fds),
                 cwd=cwd,
                 start_new_session=True,

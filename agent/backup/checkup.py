@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from agent import clock, output, run, sandbox
-from agent.backup import identity, make, restore
+from agent.backup import identity, leftovers, make, restore
 from agent.backup.identity import Pin
 from agent.config.model import Configuration, DirectoryStore, PinnedKey
 from agent.config.sources import Source
@@ -56,6 +56,7 @@ def examine(config: Configuration, *, probe: bool) -> list[Finding]:
         *_attempt("private key", lambda: _private(config)),
         *_attempt("ledger", lambda: _ledger(config)),
         *_attempt("disk", lambda: _disk(config)),
+        *_attempt("restores", lambda: _restores(config)),
     ]
     for source in config.sources:
         found += _attempt(f"source {source.name}", lambda source=source: _source(source))  # type: ignore[misc]
@@ -180,6 +181,17 @@ def _disk(config: Configuration) -> Iterator[Finding]:
         "the ledger needs room",
         ExitStatus.STORE,
     )
+
+
+def _restores(config: Configuration) -> Iterator[Finding]:
+    """Look for plaintext that a restore left when it was killed."""
+    for one in leftovers.look(config.state_directory):
+        if one.what is not None:
+            detail = f"a restore that was killed left {one.what}"
+            yield Finding("restores", None, detail, "the next `art32 restore` removes it")
+        else:
+            detail = f"what a killed restore left cannot be looked for: {one.unknown}"
+            yield Finding("restores", None, detail, f"when it is gone for good: rm {one.claim}")
 
 
 def _source(source: Source) -> Iterator[Finding]:

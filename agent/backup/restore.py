@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from agent import clock
-from agent.backup import catalog, fetch, history, layout
+from agent.backup import catalog, fetch, history, layout, leftovers
 from agent.backup.catalog import Backup, State
 from agent.backup.manifest import Details, Manifest
 from agent.backup.sources import RestoreRequest, plugin
@@ -205,11 +205,13 @@ def restore(
     """Restore one backup to the target that `request` makes of its details.
 
     With `output` the plaintext goes there, unconfined and uninterpreted. The attempt and its
-    outcome are recorded. Whatever the stream raises leaves nothing at the target.
+    outcome are recorded. Whatever the stream raises leaves nothing at the target; what a restore
+    that was killed left is removed first.
     """
     begun = clock.monotonic()
     facts = {"run": secrets.token_hex(8), "id": backup.id, "source": backup.place.source}
-    warnings = _record(ledger, "restore-started", **facts)
+    warnings = leftovers.sweep(config.state_directory, ledger)
+    warnings += _record(ledger, "restore-started", **facts)
     outcome = Code.DEFECT.label
     try:
         with opened(config, store, backup) as (ready, home):
@@ -224,9 +226,11 @@ def restore(
             else:
                 wanted = request(ready.details)
                 _require_fitting(wanted.target, ready.details.kind)
-                adapter = plugin(ready.details.kind)
-                adapter.check_target(wanted)
-                sentence = adapter.restore(stream, wanted)
+                kind = ready.details.kind
+                plugin(kind).check_target(wanted)
+                with leftovers.claimed(config.state_directory, wanted, kind, facts) as notes:
+                    warnings += notes
+                    sentence = plugin(kind).restore(stream, wanted)
         outcome = "ok"
     except Art32Error as error:
         outcome = error.code.label

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
@@ -183,6 +185,48 @@ def test_an_interrupted_restore_leaves_nothing_at_the_target(case: Case) -> None
         plugin(case.kind).restore(stream(), asked(case, report, case.target))
     assert children() <= processes
     assert case.traces() == traces
+
+
+def killed_in_the_middle(kind: str, data: bytes, request: RestoreRequest) -> None:
+    """Restore in a process that dies, without a word, when half of the stream has gone by."""
+
+    def stream() -> Iterator[bytes]:
+        yield data[: len(data) // 2]
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # threads: this child starts its own
+        child = os.fork()
+    if child == 0:
+        try:
+            plugin(kind).restore(stream(), request)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+def test_what_a_killed_restore_left_is_found_and_discarded(case: Case) -> None:
+    (data,), (report,) = dumped(case, case.config)
+    plug, traces = plugin(case.kind), case.traces()
+    request, other = (asked(case, report, case.target) for _ in range(2))
+    assert plug.left(request) is None
+    plug.discard(request)
+    killed_in_the_middle(case.kind, data, request)
+    left = plug.left(request)
+    assert left is not None
+    assert CANARY not in left
+    assert case.traces() > traces
+    there = case.traces()
+    assert plug.left(other) is None
+    plug.discard(other)
+    assert case.traces() == there
+    plug.discard(request)
+    assert plug.left(request) is None
+    assert case.traces() == traces
+    plug.restore(chunks(data), other)
+    plug.discard(request)
+    plug.discard(other)
+    assert case.content(case.target) == case.content(None)
 
 
 def test_an_existing_target_is_refused_before_any_data(case: Case) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from agent.backup import leftovers
 from agent.crypto.symmetric import OVERHEAD
 from agent.ledger import Ledger
 from tests.faults.interpreter import Request
@@ -224,6 +225,10 @@ class Site:
     def ledger(self) -> list[str]:
         """Return the ledger's events; raise where its chain does not hold."""
         return [record.event for record in Ledger(self.repository.state / "ledger.jsonl").records()]
+
+    def left_by_restores(self) -> list[str]:
+        """Return what restores that were killed have left, in the words of `doctor`."""
+        return [str(one.what) for one in leftovers.look(self.repository.state)]
 
     def store_files(self) -> list[Path]:
         return [path for path in self.repository.store.rglob("*") if path.is_file()]

@@ -18,6 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from agent.backup import history, make
+from agent.ledger import Ledger
 from tests.faults.harness import CANARY, INTERPRETERS, SOURCE, Interpreters, Site, site
 from tests.fixtures.keys import Keys
 
@@ -118,6 +120,8 @@ def test_a_restore_killed_anywhere_leaves_no_part_of_the_target(
     keys: Keys, interpreters: Interpreters
 ) -> None:
     there: list[bool] = []
+    left: list[bool] = []
+    results: Counter[str] = Counter()
 
     def attempt(number: int) -> bool:
         one = free.get()
@@ -126,11 +130,14 @@ def test_a_restore_killed_anywhere_leaves_no_part_of_the_target(
         assert killed.status in (KILLED, 0), killed
         one.require_no_process()
         there.append(os.path.lexists(target))
-        if there[-1]:
-            assert target.read_bytes() == one.content.read_bytes()
-        else:
+        temporary = [name for name in os.listdir(target.parent) if name != target.name]
+        assert one.left_by_restores() == [f"`{target.parent / name}`" for name in temporary]
+        left.append(bool(temporary))
+        if not there[-1]:
             one.done("restore", SOURCE, "--to", str(target))
-            assert target.read_bytes() == one.content.read_bytes()
+            assert one.left_by_restores() == []
+        assert target.read_bytes() == one.content.read_bytes()
+        assert os.listdir(target.parent) == [target.name]
         one.require_no_home_of_the_dead()
         assert one.places_of(CANARY) == []
         assert one.ledger()
@@ -150,8 +157,16 @@ def test_a_restore_killed_anywhere_leaves_no_part_of_the_target(
             assert one.states() == ["complete"]
             one.done("restore", SOURCE, "--to", str(one.target))
             one.require_no_home()
+            assert one.left_by_restores() == []
+            assert list((one.repository.state / "restores").iterdir()) == []
+            records = Ledger(one.repository.state / make.LEDGER).records()
+            ends = [one.facts["result"] for one in records if one.event == history.RESTORED]
+            results.update(ends)
     assert points > 30
     assert set(there) == {True, False}
+    assert sum(left) > 3
+    assert results[history.UNFINISHED] > 3
+    assert set(results) == {"ok", history.UNFINISHED}
 
 
 def delete_at_every_point(

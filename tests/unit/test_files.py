@@ -244,3 +244,54 @@ def test_a_lock_is_never_taken_through_a_symbolic_link(tmp_path: Path) -> None:
     (tmp_path / "lock").symlink_to(tmp_path / "victim")
     with pytest.raises(Art32Error), files.lock(tmp_path / "lock", what="it"):
         pytest.fail("held")
+
+
+def found(directory: Path) -> list[bytes]:
+    return [data for _, data in files.abandoned(directory)]
+
+
+def test_a_claim_is_abandoned_only_when_its_process_is_dead(tmp_path: Path) -> None:
+    program = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from agent import files\n"
+        "with files.claimed(Path(sys.argv[1]), b'mine'):\n"
+        "    print('held', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    place = tmp_path / "claims"
+    assert found(place) == []
+    child = subprocess.Popen([sys.executable, "-c", program, str(place)], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"held\n"
+    assert found(place) == []
+    child.kill()
+    child.wait()
+    child.stdout.close()
+    assert found(place) == found(place) == [b"mine"]
+
+
+def test_a_claim_stays_until_it_is_released_and_is_locked_while_somebody_looks(
+    tmp_path: Path,
+) -> None:
+    with files.claimed(tmp_path, b"kept"):
+        pass
+    for path, data in files.abandoned(tmp_path):
+        assert (data, path.stat().st_mode & 0o777) == (b"kept", 0o600)
+        assert found(tmp_path) == []
+        path.unlink()
+    with files.claimed(tmp_path, b"released") as release:
+        release()
+        release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_claim_that_was_never_written_is_removed_and_a_link_is_not_followed(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "0000").touch()
+    assert found(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    with pytest.raises(OSError, match="link"):
+        found(tmp_path)

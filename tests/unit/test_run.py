@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -75,3 +78,55 @@ def test_killing_twice_is_harmless() -> None:
         child.kill()
         child.kill()
         assert child.wait() == -9
+
+
+def is_alive(pid: int) -> bool:
+    path = Path(f"/proc/{pid}/stat")
+    try:
+        return path.read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("with_children", [False, True])
+def test_a_silent_child_does_not_outlive_a_process_that_is_killed(with_children: bool) -> None:
+    """It writes nothing and reads nothing: no pipe tells it that we are dead."""
+    script = "sleep 300 & echo $! $$; wait" if with_children else "echo $$; exec sleep 300"
+    program = (
+        "import sys, time\n"
+        "from agent.run import Process\n"
+        f"with Process(['sh', '-c', {script!r}], with_children={with_children}) as child:\n"
+        "    print(child.stdout.readline().decode(), child.pid, flush=True)\n"
+        "    time.sleep(300)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    pids = [
+        int(word)
+        for line in (parent.stdout.readline(), parent.stdout.readline())
+        for word in line.split()
+    ]
+    assert all(map(is_alive, pids))
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    end = time.monotonic() + 20
+    while any(map(is_alive, pids)):
+        assert time.monotonic() < end, "it lives on"
+        time.sleep(0.01)
+
+
+def test_the_status_of_a_child_with_children_is_its_own() -> None:
+    for script, status in (("exit 7", 7), ("kill -KILL $$", -9), ("kill -TERM $$", -15)):
+        with Process(["sh", "-c", script], with_children=True) as child:
+            assert child.wait() == status
+
+
+def test_a_program_that_the_kernel_cannot_run_is_an_error(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("echo no first line\n")
+    for mode, code in ((0o755, Code.TOOL_FAILED), (0o644, Code.PERMISSION)):
+        script.chmod(mode)
+        with pytest.raises(Art32Error) as caught:
+            Process([str(script)])
+        assert caught.value.code is code

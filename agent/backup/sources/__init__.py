@@ -7,6 +7,7 @@ To add a kind: its section in `agent/config/sources.py`, a file here with the fu
 from __future__ import annotations
 
 import importlib
+import secrets
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -46,7 +47,8 @@ class RestoreRequest:
     """Where a stream is to go, and what of it.
 
     `target` is what the user typed after `--to`; `only` one table or one path; `facts` come from
-    the backup's encrypted details.
+    the backup's encrypted details. `token` is in the name of whatever is not finished, so that it
+    can be found after a kill.
     """
 
     target: str
@@ -56,6 +58,7 @@ class RestoreRequest:
     owners: bool = False
     allow_superuser: bool = False
     engine_user: str = "nobody"
+    token: str = field(default_factory=lambda: secrets.token_hex(8))
 
 
 class Plugin(Protocol):
@@ -79,6 +82,16 @@ class Plugin(Protocol):
         The stream yields verified plaintext and raises when a later part fails to verify. Only
         after its end is the result given its final name; on any exception nothing is left.
         """
+
+    def left(self, request: RestoreRequest) -> str | None:
+        """Return how to name what a killed restore of this very request left, None for nothing.
+
+        Raise when that cannot be found out.
+        """
+
+    def discard(self, request: RestoreRequest) -> None:
+        """Remove what a killed restore of this very request left, and nothing else; raise when
+        that cannot be done."""
 
 
 def plugin(kind: str) -> Plugin:

@@ -18,7 +18,6 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 import shlex
 import stat
 from collections.abc import Iterator
@@ -55,11 +54,10 @@ def check(request: RestoreRequest) -> Path:
     """
     run.find("tar", package="tar")
     _member(request.only)
-    typed = Path(request.target).expanduser()
-    if typed.name in ("", ".."):
+    path = _target(request)
+    if Path(request.target).expanduser().name in ("", ".."):
         raise Art32Error(Code.TARGET_FAILED, f"`{request.target}` is no name for a new directory")
-    parent = Path(os.path.realpath(typed.parent))
-    path = parent / typed.name
+    parent = path.parent
     if not parent.is_dir():
         raise Art32Error(
             Code.TARGET_FAILED,
@@ -76,6 +74,37 @@ def check(request: RestoreRequest) -> Path:
     _require_own(parent)
     sandbox.check(request.engine_user)
     return path
+
+
+def _target(request: RestoreRequest) -> Path:
+    typed = Path(request.target).expanduser()
+    return Path(os.path.realpath(typed.parent)) / typed.name
+
+
+def _unfinished(request: RestoreRequest) -> Path:
+    return _target(request).parent / f"{files.TEMPORARY_PREFIX}restore-{request.token}"
+
+
+def left(request: RestoreRequest) -> str | None:
+    """Return the path of what a killed restore left."""
+    path = _unfinished(request)
+    return f"`{path}`" if os.path.lexists(path) else None
+
+
+def discard(request: RestoreRequest) -> None:
+    """Remove what a killed restore left; raise TARGET_FAILED when that cannot be done, and
+    TARGET_UNSAFE when another user could exchange directories meanwhile."""
+    path = _unfinished(request)
+    if not os.path.lexists(path):
+        return
+    _require_own(path.parent)
+    _remove(path)
+    if os.path.lexists(path):
+        raise Art32Error(
+            Code.TARGET_FAILED,
+            f"`{path}` cannot be removed",
+            hint=f"rm -r -- {shlex.quote(str(path))}",
+        )
 
 
 def _require_free(path: Path, *, overwrite: bool) -> None:
@@ -136,7 +165,7 @@ def unpack(stream: Iterator[bytes], request: RestoreRequest) -> str:
     """
     path = check(request)
     member = _member(request.only)
-    temporary = path.parent / f"{files.TEMPORARY_PREFIX}restore-{secrets.token_hex(8)}"
+    temporary = _unfinished(request)
     messages = Messages(_KINDS)
     try:
         with _refusals(path):

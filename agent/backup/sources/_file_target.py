@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +16,28 @@ def target_path(request: RestoreRequest) -> Path:
     """Return the absolute path that a request means, without following a link at its end."""
     path = Path(request.target).expanduser()
     return path.parent.absolute() / path.name
+
+
+def unfinished(request: RestoreRequest) -> Path:
+    """Return the path of the file before it has its name."""
+    path = target_path(request)
+    return path.parent / f"{files.TEMPORARY_PREFIX}restore-{request.token}"
+
+
+def left(request: RestoreRequest) -> str | None:
+    """Return the path of what a killed restore left."""
+    path = unfinished(request)
+    return f"`{path}`" if os.path.lexists(path) else None
+
+
+def discard(request: RestoreRequest) -> None:
+    """Remove what a killed restore left; raise TARGET_FAILED when that cannot be done."""
+    path = unfinished(request)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        reason = (error.strerror or "error").lower()
+        raise Art32Error(Code.TARGET_FAILED, f"`{path}` cannot be removed: {reason}") from error
 
 
 def check(request: RestoreRequest) -> Path:
@@ -73,7 +94,7 @@ def write(
     system refuses, for example because it is full.
     """
     path = check(request)
-    temporary = path.parent / f"{files.TEMPORARY_PREFIX}restore-{secrets.token_hex(8)}"
+    temporary = unfinished(request)
     try:
         size = _write(stream, temporary, path)
         if inspect is not None:

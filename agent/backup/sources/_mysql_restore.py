@@ -3,7 +3,7 @@
 The client runs confined with `--binary-mode`, which leaves it no commands of its own (mysql(1)):
 `\\!` and `system` are then text for the server. What the server does is bounded by the account's
 grants alone. A database cannot be renamed here: it is made under its final name, and a table
-`art32_restore_incomplete` stands in it until all is there.
+`art32_restore_incomplete` stands in it until all is there; its comment says of which restore.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def restore(stream: Iterator[bytes], request: RestoreRequest) -> str:
     name = identifier(target.database)
     target.sql(f"CREATE DATABASE {name}{_character_set(request)};")
     try:
-        target.sql(f"CREATE TABLE {name}.{MARKER} (incomplete INT);")
+        target.sql(f"CREATE TABLE {name}.{MARKER} (incomplete INT) COMMENT '{request.token}';")
         _feed(stream, target, request)
         target.sql(f"DROP TABLE {name}.{MARKER};")
     except BaseException:
@@ -192,6 +192,25 @@ def restore(stream: Iterator[bytes], request: RestoreRequest) -> str:
         raise
     what = f"the table `{request.only}`" if request.only else "the backup"
     return f"{what} is in the new database `{target.database}`"
+
+
+def left(request: RestoreRequest) -> str | None:
+    """Return the name of the database that a killed restore left; raise TARGET_FAILED when the
+    server does not answer. One without the marker of this very restore is finished, or another's.
+    """
+    target = parse(request)
+    tables = "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = "
+    marker = f" AND TABLE_NAME = {literal(MARKER)} AND TABLE_COMMENT = {literal(request.token)};"
+    marked = target.sql(f"{tables}{literal(target.database)}{marker}")
+    place = f"the database `{target.database}` of the server at `{target.socket}`"
+    return place if marked != ["0"] else None
+
+
+def discard(request: RestoreRequest) -> None:
+    """Drop the database that a killed restore left; raise TARGET_FAILED."""
+    if left(request) is not None:
+        target = parse(request)
+        target.sql(f"DROP DATABASE {identifier(target.database)};")
 
 
 def _character_set(request: RestoreRequest) -> str:

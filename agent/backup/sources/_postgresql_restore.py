@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 from collections.abc import Iterator
 
 from agent import clock
@@ -55,17 +54,34 @@ def restore(stream: Iterator[bytes], request: RestoreRequest) -> str:
     """
     _refuse_globals(request)
     target = targets.check(request)
-    temporary = f"art32_{secrets.token_hex(8)}"
+    temporary = _unfinished(request)
     target.sql(_creation(temporary, request))
     try:
         _feed(stream, target, temporary, request)
         kept = _rename(target, temporary, overwrite=request.overwrite)
     except BaseException:
-        _drop(target, temporary)
+        with contextlib.suppress(Art32Error):  # the error that led here is the one to show
+            _drop(target, temporary)
         raise
     what = f"the table `{request.only}`" if request.only else "the backup"
     sentence = f"{what} is in the new database `{target.database}`"
     return sentence + (f"; the old one is now `{kept}`" if kept else "")
+
+
+def _unfinished(request: RestoreRequest) -> str:
+    return f"art32_{request.token}"
+
+
+def left(request: RestoreRequest) -> str | None:
+    """Return the name of the database that a killed restore left; raise TARGET_FAILED when the
+    server does not answer."""
+    target, name = targets.parse(request), _unfinished(request)
+    return f"the database `{name}` of {target.place}" if targets.exists(target, name) else None
+
+
+def discard(request: RestoreRequest) -> None:
+    """Drop the database that a killed restore left; raise TARGET_FAILED."""
+    _drop(targets.parse(request), _unfinished(request))
 
 
 def _creation(name: str, request: RestoreRequest) -> str:
@@ -167,10 +183,9 @@ def _rename(target: Target, temporary: str, *, overwrite: bool) -> str | None:
 
 def _drop(target: Target, database: str) -> None:
     """Drop the temporary database, also from under a backend that has not noticed its client's
-    end; the error that led here is the one to show."""
+    end; raise TARGET_FAILED."""
     name = identifier(database)
-    with contextlib.suppress(Art32Error):
+    try:
         target.sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE);")
-        return
-    with contextlib.suppress(Art32Error):  # before version 13
-        target.sql(f"DROP DATABASE IF EXISTS {name};")
+    except Art32Error:
+        target.sql(f"DROP DATABASE IF EXISTS {name};")  # before version 13

@@ -104,17 +104,22 @@ def process_dump(
     extra_environment: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
     on_stderr: Callable[[bytes], object] | None = None,
+    with_children: bool = False,
 ) -> Iterator[ProcessDump]:
     """Start a program and give its standard output as a `Dump`.
 
     Each of `observers` is called with every non-empty piece of output, in order, in the reader's
     thread. `finish` is called after the end with how the program ended, and only when its exit
-    status is one of `accepted`; any other raises SOURCE_FAILED with `hint`. `on_stderr` is as in
-    `Process`. Leaving the block
-    kills the program and its children. Raise TOOL_MISSING when the program is not installed.
+    status is one of `accepted`; any other raises SOURCE_FAILED with `hint`. `on_stderr` and
+    `with_children` are as in `Process`. Leaving the block kills the program and its children.
+    Raise TOOL_MISSING when the program is not installed.
     """
     with Process(
-        argv, extra_environment=extra_environment, pass_fds=pass_fds, on_stderr=on_stderr
+        argv,
+        extra_environment=extra_environment,
+        pass_fds=pass_fds,
+        on_stderr=on_stderr,
+        with_children=with_children,
     ) as process:
         yield ProcessDump(process, finish=finish, observers=observers, accepted=accepted, hint=hint)
 

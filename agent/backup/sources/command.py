@@ -67,7 +67,11 @@ def dump(config: CommandSource, member: str) -> Iterator[Dump]:  # noqa: ARG001
         return DumpReport(facts={"program": config.command[0]})
 
     with process_dump(
-        config.command, finish=finish, observers=(tail,), accepted=ANY_STATUS
+        config.command,
+        finish=finish,
+        observers=(tail,),
+        accepted=ANY_STATUS,
+        with_children=True,
     ) as running:
         yield running
 
@@ -76,6 +80,16 @@ def check_target(request: RestoreRequest) -> None:
     """Raise TARGET_EXISTS or TARGET_FAILED unless the target is a file that may be made."""
     _require_whole(request)
     _file_target.check(request)
+
+
+def left(request: RestoreRequest) -> str | None:
+    """Return the path of what a killed restore left."""
+    return _file_target.left(request)
+
+
+def discard(request: RestoreRequest) -> None:
+    """Remove what a killed restore left; see `_file_target.discard`."""
+    _file_target.discard(request)
 
 
 def restore(stream: Iterator[bytes], request: RestoreRequest) -> str:

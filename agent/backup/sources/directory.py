@@ -165,3 +165,13 @@ def check_target(request: RestoreRequest) -> None:
 def restore(stream: Iterator[bytes], request: RestoreRequest) -> str:
     """Unpack the archive, confined, into a new directory; see `_directory_restore.unpack`."""
     return _directory_restore.unpack(stream, request)
+
+
+def left(request: RestoreRequest) -> str | None:
+    """Return the path of what a killed restore left."""
+    return _directory_restore.left(request)
+
+
+def discard(request: RestoreRequest) -> None:
+    """Remove what a killed restore left; see `_directory_restore.discard`."""
+    _directory_restore.discard(request)

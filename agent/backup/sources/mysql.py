@@ -14,14 +14,14 @@ from typing import Any
 from agent import run
 from agent.backup.sources import Dump, DumpReport
 from agent.backup.sources import _mysql_client as client
-from agent.backup.sources._mysql_restore import TRAILER, check_target, restore
+from agent.backup.sources._mysql_restore import TRAILER, check_target, discard, left, restore
 from agent.backup.sources._mysql_rows import RowCounter
 from agent.backup.sources._postgresql_client import require_private
 from agent.backup.sources._process import Ended, Tail, failure, process_dump
 from agent.config.sources import MySQLSource
 from agent.errors import Art32Error, Code
 
-__all__ = ["check_target", "dump", "members", "probe", "restore"]
+__all__ = ["check_target", "discard", "dump", "left", "members", "probe", "restore"]
 
 FORMAT = "mysql-sql"
 _OPTIONS = (

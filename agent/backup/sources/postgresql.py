@@ -16,14 +16,20 @@ from pathlib import Path
 
 from agent.backup.sources import Dump, DumpReport
 from agent.backup.sources import _postgresql_client as client
-from agent.backup.sources._postgresql_restore import GLOBALS_FORMAT, check_target, restore
+from agent.backup.sources._postgresql_restore import (
+    GLOBALS_FORMAT,
+    check_target,
+    discard,
+    left,
+    restore,
+)
 from agent.backup.sources._postgresql_snapshot import Snapshot, snapshot
 from agent.backup.sources._process import Ended, Tail, failure, process_dump
 from agent.config.sources import PostgreSQLSource
 from agent.errors import Art32Error, Code
 from agent.run import PIPE, Process
 
-__all__ = ["check_target", "dump", "members", "probe", "restore"]
+__all__ = ["check_target", "discard", "dump", "left", "members", "probe", "restore"]
 
 # No database's member can be called like the first: a colon ends each kind.
 GLOBALS = "globals:"

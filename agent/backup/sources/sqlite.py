@@ -268,6 +268,16 @@ def check_target(request: RestoreRequest) -> None:
             )
 
 
+def left(request: RestoreRequest) -> str | None:
+    """Return the path of what a killed restore left."""
+    return _file_target.left(request)
+
+
+def discard(request: RestoreRequest) -> None:
+    """Remove what a killed restore left; see `_file_target.discard`."""
+    _file_target.discard(request)
+
+
 def restore(stream: Iterator[bytes], request: RestoreRequest) -> str:
     """Write the database to a new file of mode 0600; return a sentence about it.
 

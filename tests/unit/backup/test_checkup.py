@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from agent import cli, sandbox
-from agent.backup import checkup
+from agent.backup import checkup, leftovers, make
 from agent.backup.checkup import Finding
+from agent.backup.sources import RestoreRequest
 from agent.config.load import load
 from agent.crypto import private
 from agent.errors import Art32Error, Code, ExitStatus
@@ -194,3 +195,47 @@ def test_a_hint_stands_under_its_finding(
         cli.main(["--config", str(file), "--output", "json", "doctor"])
     data = json.loads(capsys.readouterr().out)["data"]
     assert [one["subject"] for one in data if one["result"] == "fail"] == ["signer db1"]
+
+
+def test_what_a_killed_restore_left_is_named_until_it_is_gone(tmp_path: Path, keys: Keys) -> None:
+    config = load(write(tmp_path, [("db1", keys.host)]))
+    request = RestoreRequest(str(tmp_path / "dump"), {})
+    facts = {"run": "0" * 16, "id": "1" * 16, "source": "app"}
+
+    def found() -> list[Finding]:
+        every = checkup.examine(config, probe=False)
+        return [one for one in every if one.subject == "restores"]
+
+    left = tmp_path / f".art32-restore-{request.token}"
+    left.touch()
+    with leftovers.claimed(config.state_directory, request, "command", facts) as warnings:
+        assert warnings == []
+        (claim,) = (config.state_directory / "restores").iterdir()
+        copy = claim.read_bytes()
+        assert found() == []
+    assert not claim.exists()
+    claim.write_bytes(copy)  # as if its process had been killed
+    (named,) = found()
+    assert (named.good, str(left) in named.detail) == (None, True)
+    claim.write_bytes(b"{}")
+    (named,) = found()
+    assert named.good is None
+    assert str(claim) in str(named.hint)
+    claim.write_bytes(copy)
+    assert leftovers.sweep(config.state_directory, make.ledger_of(config)) == []
+    assert not left.exists()
+    assert found() == []
+    (record,) = make.ledger_of(config).records()
+    assert record.facts == {**facts, "result": "unfinished"}
+
+
+def test_a_state_directory_that_takes_no_note_keeps_no_data_from_people(
+    tmp_path: Path, keys: Keys
+) -> None:
+    config = load(write(tmp_path, [("db1", keys.host)]))
+    config.state_directory.mkdir()
+    (config.state_directory / "restores").write_text("a file in the way")
+    request = RestoreRequest(str(tmp_path / "dump"), {})
+    facts = {"run": "0" * 16, "id": "1" * 16, "source": "app"}
+    with leftovers.claimed(config.state_directory, request, "command", facts) as warnings:
+        assert len(warnings) == 1
