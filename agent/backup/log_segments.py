@@ -36,26 +36,13 @@ class LogSource(Source):
 
 
 @dataclass(frozen=True)
-class _Adapter:
-    """The plug-in of one segment: its stream is given."""
+class _Given:
+    """The dumper of one segment: its stream is there already."""
 
-    segment: str
     stream: AbstractContextManager[Dump]
-
-    def probe(self, config: Any) -> None:
-        """Find nothing wrong: the segment is open already."""
-
-    def members(self, config: Any) -> tuple[str, ...]:
-        return (self.segment,)
 
     def dump(self, config: Any, member: str) -> AbstractContextManager[Dump]:
         return self.stream
-
-    def check_target(self, request: object) -> None:
-        """Find nothing wrong: `art32 logs restore` writes by itself."""
-
-    def restore(self, stream: Iterator[bytes], request: object) -> str:
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -106,7 +93,7 @@ class Shipping:
             config=self.config,
             parcel=Parcel(
                 LogSource(name=log),
-                _Adapter(segment, stream),
+                _Given(stream),
                 area=area.LOGS,
                 started=started,
                 flags=flags,

@@ -23,7 +23,7 @@ from agent.backup.identity import Writer
 from agent.backup.layout import Place
 from agent.backup.manifest import Details, Manifest, ObjectEntry, SetEntry, sha256, sums
 from agent.backup.segments import SegmentWriter, Totals
-from agent.backup.sources import DumpReport, Plugin
+from agent.backup.sources import Dumper, DumpReport
 from agent.config.model import Configuration
 from agent.config.sources import Source
 from agent.crypto import recipients, symmetric
@@ -76,7 +76,7 @@ class Parcel:
     """
 
     source: Source
-    adapter: Plugin
+    adapter: Dumper
     area: Area = BACKUPS
     started: datetime | None = None
     flags: tuple[str, ...] = ()

@@ -61,7 +61,14 @@ class RestoreRequest:
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 
 
-class Plugin(Protocol):
+class Dumper(Protocol):
+    """What a backup needs of a plug-in once its source is known to be there."""
+
+    def dump(self, config: Any, member: str) -> AbstractContextManager[Dump]:
+        """Begin a dump; leaving the block ends every process and removes every file of it."""
+
+
+class Plugin(Dumper, Protocol):
     """What a file in this folder has to offer."""
 
     def probe(self, config: Any) -> None:
@@ -69,9 +76,6 @@ class Plugin(Protocol):
 
     def members(self, config: Any) -> tuple[str, ...]:
         """Return what a run is made of: `("",)`, or a name for each part of a set."""
-
-    def dump(self, config: Any, member: str) -> AbstractContextManager[Dump]:
-        """Begin a dump; leaving the block ends every process and removes every file of it."""
 
     def check_target(self, request: RestoreRequest) -> None:
         """Raise TARGET_EXISTS, TARGET_UNSAFE or TARGET_FAILED before any data is fetched."""
