@@ -29,6 +29,7 @@ VERBS = {
     "backup": "make, list, verify, prune and delete backups",
     "config": "check, show and document the configuration",
     "doctor": "find out whether this machine could back up and restore, before it must",
+    "logs": "take personal data out of logs",
     "restore": "bring a backup back",
 }
 

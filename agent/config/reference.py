@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from agent.config import sources
+from agent.config.logs_scrub import Scrub
 from agent.config.model import (
     Configuration,
     DirectoryStore,
@@ -40,6 +41,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel], dict[str, str]], ...] = (
     ("[[signers]]", Signer, {"host": '"web1"', "key_file": '"/etc/art32/web1.asc"'}),
     ("[retention]", Retention, {}),
     ("[restore]", Restore, {}),
+    ("[logs.scrub]", Scrub, {}),
     ("[[sources]]", sources.PostgreSQLSource, {"kind": '"postgresql"', "name": '"app"'}),
     ("[[sources]]", sources.MySQLSource, {"kind": '"mysql"', "name": '"shop"'}),
     ("[[sources]]", sources.SQLiteSource, {"kind": '"sqlite"', "name": '"tickets"'}),

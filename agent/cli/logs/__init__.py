@@ -1,0 +1,16 @@
+"""`art32 logs`: one file a verb."""
+
+from __future__ import annotations
+
+import click
+
+from agent.cli import LazyGroup
+
+VERBS = {
+    "scrub": "take addresses and other personal data out of log lines",
+}
+
+
+@click.group(cls=LazyGroup, package=__name__, verbs=VERBS)
+def command() -> None:
+    """Find attacks in logs, take personal data out, rotate and ship."""

@@ -1,0 +1,79 @@
+"""Takes addresses and other personal data out of log lines; see docs/scrubbing.md.
+
+scrubber = open_scrubber(Scrub())
+for block in lines.blocks(reads, scrubber.report):
+    write(scrubber.scrub(block))
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import socket
+from typing import Protocol
+
+from agent.config.logs_scrub import Scrub
+from agent.logs.scrub.found import Rules
+from agent.logs.scrub.keys import PeriodKey, random_key
+from agent.logs.scrub.report import Report
+
+__all__ = ["Report", "Scrubber", "open_scrubber"]
+
+
+class Scrubber(Protocol):
+    """Scrubs blocks of lines. Not for several threads at once.
+
+    `engine` is `kernel` or `reference`; both give the same bytes. `report` counts what was found
+    since the scrubber was opened.
+    """
+
+    engine: str
+    report: Report
+
+    def scrub(self, block: bytes) -> bytes:
+        """Return a block without what must go.
+
+        A block is whole lines; only the last line of a stream may lack its newline. Lines may have
+        any length (the time is linear), and any bytes: what is not replaced comes back as it was.
+        """
+        ...
+
+
+def open_scrubber(
+    settings: Scrub, *, key: PeriodKey | None = None, engine: str | None = None
+) -> Scrubber:
+    """Return a scrubber with the kernel when it is there, else with the reference.
+
+    `key` is for the mode `pseudonym`; without one a random key for today is made, which is gone
+    with the scrubber. `engine` asks for one of the two; raise TOOL_MISSING when that is `kernel`
+    and there is none.
+    """
+    from agent.logs.scrub.reference import ReferenceScrubber
+
+    if settings.mode == "pseudonym" and key is None:
+        key = random_key()
+    del engine
+    return ReferenceScrubber(settings, rules_of(settings), key)
+
+
+def rules_of(settings: Scrub) -> Rules:
+    """Return what of the settings the rules need, with this host's own names."""
+    networks = [ipaddress.ip_network(text) for text in settings.exempt_networks]
+    names = {name.lower().encode("ascii", "replace") for name in settings.own_names}
+    return Rules(
+        tuple(each for each in networks if isinstance(each, ipaddress.IPv4Network)),
+        tuple(each for each in networks if isinstance(each, ipaddress.IPv6Network)),
+        frozenset(names | _names_of_this_host()),
+        frozenset(name.encode("ascii") for name in settings.parameters),
+        tuple(path.encode("ascii") for path in settings.path_prefixes),
+        settings.email_domain,
+        frozenset(settings.leave),
+        settings.cut_length,
+    )
+
+
+@functools.cache
+def _names_of_this_host() -> frozenset[bytes]:
+    """Return the host's name as the kernel has it; no resolver is asked."""
+    name = socket.gethostname().lower().encode("ascii", "replace")
+    return frozenset((name,)) if name else frozenset()
