@@ -104,16 +104,65 @@ class Code(Enum):
         ExitStatus.PERMISSION,
         "restored data cannot be confined on this machine",
     )
+    OUTPUT_FAILED = ("output-failed", ExitStatus.SOURCE, "standard output takes no more")
+    RUNBOOK_MISSING = ("runbook-missing", ExitStatus.USAGE, "there is no such runbook")
+    RUNBOOK_INVALID = ("runbook-invalid", ExitStatus.DEFECT, "a runbook's file has mistakes")
+    RUNBOOK_STOPPED = (
+        "runbook-stopped",
+        ExitStatus.VERIFICATION,
+        "a step of a runbook failed, or printed something else than it says",
+    )
     DISK = ("disk", ExitStatus.STORE, "the local disk is full or read-only")
     PERMISSION = ("permission", ExitStatus.PERMISSION, "the operating system refuses")
     INTERRUPTED = ("interrupted", ExitStatus.INTERRUPTED, "stopped by a signal")
 
 
+RUNBOOKS: dict[Code, str] = {
+    Code.CONFIG_INVALID: "backup-failed",
+    Code.CONFIG_MISSING: "backup-failed",
+    Code.TOOL_MISSING: "backup-failed",
+    Code.TOOL_FAILED: "backup-failed",
+    Code.NO_BACKUP: "backup-stale",
+    Code.LOCKED: "backup-failed",
+    Code.KEY_MISSING: "key-rotate",
+    Code.KEY_MISMATCH: "key-rotate",
+    Code.KEY_EXPIRED: "key-rotate",
+    Code.KEY_REVOKED: "key-rotate",
+    Code.KEY_UNUSABLE: "key-rotate",
+    Code.KEY_UNDECRYPTABLE: "key-lost",
+    Code.ENCRYPTION_INEFFECTIVE: "key-rotate",
+    Code.STORE_UNREACHABLE: "store-refused",
+    Code.STORE_REFUSED: "store-refused",
+    Code.STORE_FAILED: "store-refused",
+    Code.STORE_FULL: "store-refused",
+    Code.STORE_MISSING: "store-refused",
+    Code.OBJECT_EXISTS: "store-refused",
+    Code.OBJECT_MISSING: "store-refused",
+    Code.CLOCK_SKEW: "backup-stale",
+    Code.NOT_WRITE_ONLY: "store-refused",
+    Code.SUSPECT: "backup-suspect",
+    Code.PENDING: "backup-suspect",
+    Code.CORRUPT: "backup-suspect",
+    Code.LEDGER_BROKEN: "backup-failed",
+    Code.PRUNE_REFUSED: "backup-stale",
+    Code.SOURCE_MISSING: "backup-failed",
+    Code.SOURCE_FAILED: "backup-failed",
+    Code.SOURCE_INCOMPLETE: "backup-failed",
+    Code.SOURCE_EMPTY: "backup-failed",
+    Code.TARGET_EXISTS: "restore-database",
+    Code.TARGET_FAILED: "restore-database",
+    Code.TARGET_UNSAFE: "restore-database",
+    Code.SANDBOX_UNAVAILABLE: "restore-database",
+    Code.DISK: "disk-full",
+}
+"""The page under `runbooks/` for each condition that a page can mend."""
+
+
 class Art32Error(Exception):
     """A failure to show to a user.
 
-    Given a code, one sentence, and optionally the next thing to do and the name of a page under
-    `runbooks/`, the CLI prints all of it and exits with the code's status.
+    Given a code, one sentence, and optionally the next thing to do, the CLI prints all of it, with
+    the page under `runbooks/` that is the code's or was named, and exits with the code's status.
     """
 
     def __init__(
@@ -123,7 +172,7 @@ class Art32Error(Exception):
         self.code = code
         self.sentence = sentence
         self.hint = hint
-        self.runbook = runbook
+        self.runbook = runbook or RUNBOOKS.get(code)
 
     @property
     def exit_status(self) -> ExitStatus:

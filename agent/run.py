@@ -134,7 +134,8 @@ class Process:
     its own children. Nor does it outlive the thread that started it, even when that is killed:
     the kernel kills it then, and `with_children` those that it has started as well (SIGTERM).
     `on_stderr` is called, in a thread of its own, with each piece of standard error: for programs
-    whose messages must be counted even when there are very many.
+    whose messages must be counted even when there are very many. Without a session
+    of its own the child keeps the terminal and may ask the person there; then only it is killed.
     """
 
     def __init__(
@@ -148,8 +149,10 @@ class Process:
         cwd: str | None = None,
         on_stderr: Callable[[bytes], object] | None = None,
         with_children: bool = False,
+        own_session: bool = True,
     ) -> None:
         self.name = os.path.basename(argv[0])
+        self._own_session = own_session
         variables = environment(extra_environment)
         try:
             self._child = subprocess.Popen(  # noqa: S603
@@ -160,7 +163,7 @@ class Process:
                 env=variables,
                 pass_fds=tuple(pass_fds),
                 cwd=cwd,
-                start_new_session=True,
+                start_new_session=own_session,
                 bufsize=0,
             )
         except OSError as error:
@@ -212,7 +215,10 @@ class Process:
         """End the child and all its children at once; harmless when it was waited for."""
         if self._child.returncode is None:  # not reaped: the group's number is still ours
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._child.pid, signal.SIGKILL)
+                if self._own_session:
+                    os.killpg(self._child.pid, signal.SIGKILL)
+                else:
+                    self._child.kill()
             self._child.wait()
 
     def __enter__(self) -> Process:

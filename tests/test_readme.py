@@ -47,7 +47,7 @@ def test_every_block_runs_or_says_why_not() -> None:
     for language, note in notes:
         assert language == "sh"
         assert re.fullmatch(r"not run here: .{10,}", note)
-    assert len(blocks("sh")) == 6
+    assert len(blocks("sh")) == 7
     assert len(blocks("toml")) == 2
 
 

@@ -31,6 +31,7 @@ VERBS = {
     "doctor": "find out whether this machine could back up and restore, before it must",
     "logs": "take personal data out of logs",
     "restore": "bring a backup back",
+    "runbook": "list, show and follow what to do when something is wrong",
 }
 
 
@@ -151,14 +152,14 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         # not under `nagios`: its line would go where nothing goes any more
         with contextlib.suppress(OSError):
             output.fail(_no_output(error), "human" if form == "nagios" else form)
-        sys.exit(output.exit_code(Code.TARGET_FAILED.exit_status, form))
+        sys.exit(output.exit_code(Code.OUTPUT_FAILED.exit_status, form))
     finally:
         _catch(_too_late)
         _silence()
 
 
 def _no_output(error: OSError) -> Art32Error:
-    return Art32Error(Code.TARGET_FAILED, f"the output cannot be written: {error.strerror}")
+    return Art32Error(Code.OUTPUT_FAILED, f"the output cannot be written: {error.strerror}")
 
 
 def _of_output(error: OSError) -> bool:
