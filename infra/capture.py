@@ -114,8 +114,10 @@ def _plain(value: Any) -> Json:
 def _open(value: Any, path: str, secrets: list[str]) -> Any:
     """Return a value with its secret envelopes opened, their paths noted."""
     if rpc.is_rpc_secret(value):
-        secrets.append(path)
-        return _open(rpc.unwrap_rpc_secret(value), path, [])
+        inner = rpc.unwrap_rpc_secret(value)
+        if inner is not None:  # the SDK wraps what is always secret, given or not
+            secrets.append(path)
+        return _open(inner, path, [])
     if isinstance(value, dict):
         return {
             key: _open(one, f"{path}.{key}" if path else key, secrets) for key, one in value.items()
@@ -173,7 +175,7 @@ class _Monitor(mocks.MockMonitor):
                         key: tuple(sorted(value.urns))
                         for key, value in sorted(request.propertyDependencies.items())
                     },
-                    provider=request.provider.rpartition("::")[0],
+                    provider=request.provider.split("::@@")[0],
                     secrets=tuple(sorted(secrets)),
                     source=_source(request),
                 )
