@@ -36,8 +36,8 @@ class Item:
 class Conversion:
     """All AWS resources of a graph, and what has no counterpart.
 
-    An entry of `unmapped` is a type token, or a path such as
-    `aws_instance.metadata_options.tokn`: a slip of the program that Pulumi's mocks let pass, or a schema extract that is behind.
+    An entry of `unmapped` is a type token, or a path such as `aws_instance.metadata_options.tokn`:
+    a slip of the program that Pulumi's mocks let pass, or a schema extract that is behind.
     """
 
     graph: Graph
