@@ -24,6 +24,7 @@ demo: ## Back up, verify and restore generated data with throw-away keys and ser
 test: ## Install what the tests need and run all of them.
 	@scripts/system-packages test
 	@scripts/environment dev
+	@scripts/environment checkov
 	$(BIN)/python -m pytest -n $(JOBS) --durations 10 $(TESTS)
 
 check: ## Format, lint, types, import rules, shell scripts, generated pages: all must be clean.
@@ -52,6 +53,7 @@ lock: ## Pin the newest versions that are at least a week old, with hashes.
 	$(COMPILE) pyproject.toml --extra s3 --extra logs -c requirements/agent-s3.txt -o requirements/agent-host.txt
 	$(COMPILE) pyproject.toml --extra infra -c requirements/agent-host.txt -o requirements/infra.txt
 	$(COMPILE) pyproject.toml --extra s3 --extra logs --extra infra --extra dev -c requirements/infra.txt -o requirements/dev.txt
+	$(COMPILE) requirements/checkov.in -o requirements/checkov.txt
 
 bench: ## Measure beside a bare pipeline, restic, borg and duplicity (long; BENCH='--help').
 	@scripts/system-packages bench
@@ -59,6 +61,6 @@ bench: ## Measure beside a bare pipeline, restic, borg and duplicity (long; BENC
 	$(BIN)/python -m tests.bench $(BENCH)
 
 clean: ## Remove the environment, caches and what demo and bench left.
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-checkov .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	rm -rf build dist art32.egg-info demo-output bench-output
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -85,7 +85,7 @@ def test_no_file_names_a_place_of_one_machine() -> None:
 
 def test_the_pinned_requirements_have_hashes_and_no_addresses() -> None:
     files = sorted((ROOT / "requirements").glob("*.txt"))
-    assert len(files) == 6
+    assert len(files) == 7
     for file in files:
         text = file.read_text()
         assert "://" not in text, file.name
