@@ -14,7 +14,7 @@ from infra.config.model import InfraConfig
 from infra.naming import service
 
 Statement = Mapping[str, Any]
-Names = str | pulumi.Output[str] | Sequence[str | pulumi.Output[str]]
+Names = pulumi.Input[str] | Sequence[pulumi.Input[str]]
 Condition = Mapping[str, Mapping[str, Any]]
 
 

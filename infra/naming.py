@@ -26,6 +26,11 @@ def bucket(config: InfraConfig, purpose: str) -> str:
     return prefixed(config, purpose, config.account_id, config.region)
 
 
+def artifact_bucket(config: InfraConfig) -> str:
+    """Return the name of the account's bucket of packages, which `infra/bootstrap` makes."""
+    return f"art32-artifacts-{config.account_id}-{config.region}"
+
+
 def role(config: InfraConfig, duty: str) -> str:
     """Return a role's name. IAM is global, so the region keeps two stacks of one name apart."""
     return prefixed(config, config.region, duty)

@@ -169,8 +169,8 @@ def machine(config: InfraConfig, duty: str) -> tuple[Statement, ...]:
             "FetchPackages",
             "s3:GetObject",
             [
-                naming.bucket_arn(config, "artifacts", "shared/*"),
-                naming.bucket_arn(config, "artifacts", f"{duty}/*"),
+                f"arn:{config.partition}:s3:::{naming.artifact_bucket(config)}/{place}"
+                for place in ("shared/*", f"stacks/{config.stack}/{duty}/*")
             ],
         ),
         allow(

@@ -244,6 +244,12 @@ def _domain(values: Values) -> Iterator[Problem]:
 
 
 @_check
+def _release(values: Values) -> Iterator[Problem]:
+    if values["release"] != "none" and values["releaseSha256"] is None:
+        yield _problem("releaseSha256", "is missing: nothing is installed that is not pinned")
+
+
+@_check
 def _break_glass(values: Values) -> Iterator[Problem]:
     if not values["breakGlassUsers"] and values["breakGlassPermissionSet"] is None:
         yield _problem(

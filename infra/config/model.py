@@ -281,7 +281,14 @@ class InfraConfig(Section):
         False,
     )
     release: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}$")] = key(
-        "Which set of packages in the artifact bucket the machines install.", "0.1.0", "none"
+        "Which set of packages in the artifact bucket the machines install: `shared/<release>/`.",
+        "0.1.0",
+        "none",
+    )
+    release_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = key(
+        "SHA-256 of `shared/<release>/SHA256SUMS`, which pins every package of the release.",
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        None,
     )
     web: Web
     db: Database

@@ -1,0 +1,231 @@
+"""Snapshots of disks and databases by AWS Backup, the one engine for them, and their rehearsal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws.backup as backup
+import pulumi_aws.iam as iam
+import pulumi_aws.kms as kms
+
+from infra import naming
+from infra.component import Component
+from infra.config.model import InfraConfig
+from infra.documents import deny, document, trust
+from infra.keys import account_root
+
+SHORTEST_LOCK = 7
+
+
+@dataclass(frozen=True)
+class SnapshotsArgs:
+    """The key of the vault, where events go, and the provider of the second region if any."""
+
+    config: InfraConfig
+    vault_key_arn: pulumi.Input[str]
+    alarms_topic_arn: pulumi.Input[str]
+    copy_provider: pulumi.ProviderResource | None
+
+
+class Snapshots(Component):
+    """A locked vault, a daily plan over the tag `Art32Backup`, copies, and a monthly restore test.
+
+    Protects against: a disk or a database that is lost whole; a snapshot that is deleted early
+    (vault lock in governance mode, and a policy that lets break-glass alone delete) or kept for
+    ever (the lock has a longest retention); a snapshot that would not have restored; and, with a
+    copy, the loss of the region.
+    """
+
+    area = "snapshots"
+
+    def __init__(
+        self, name: str, args: SnapshotsArgs, options: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__(name, args.config, options)
+        config = self.config
+        self.vault = self._vault("snapshots", args.vault_key_arn, None)
+        backup.VaultNotifications(
+            "snapshots",
+            backup_vault_name=self.vault.name,
+            sns_topic_arn=args.alarms_topic_arn,
+            backup_vault_events=[
+                "BACKUP_JOB_FAILED",
+                "BACKUP_JOB_EXPIRED",
+                "COPY_JOB_FAILED",
+                "RESTORE_JOB_FAILED",
+            ],
+            opts=self.child(),
+        )
+        self.copy = self._second_region(args.copy_provider) if args.copy_provider else None
+        role = self._role()
+        plan = backup.Plan(
+            "daily",
+            name=naming.prefixed(config, "daily"),
+            rules=[
+                backup.PlanRuleArgs(
+                    rule_name="daily",
+                    target_vault_name=self.vault.name,
+                    schedule="cron(0 3 * * ? *)",
+                    start_window=60,
+                    completion_window=360,
+                    lifecycle=backup.PlanRuleLifecycleArgs(delete_after=config.backup.days),
+                    copy_actions=[
+                        backup.PlanRuleCopyActionArgs(
+                            destination_vault_arn=self.copy.arn,
+                            lifecycle=backup.PlanRuleCopyActionLifecycleArgs(
+                                delete_after=config.backup.days
+                            ),
+                        )
+                    ]
+                    if self.copy
+                    else None,
+                    recovery_point_tags={"Art32Stack": config.stack},
+                )
+            ],
+            tags=self.tags("daily"),
+            opts=self.child(),
+        )
+        backup.Selection(
+            "daily",
+            name=naming.prefixed(config, "tagged"),
+            plan_id=plan.id,
+            iam_role_arn=role.arn,
+            selection_tags=[
+                backup.SelectionSelectionTagArgs(
+                    type="STRINGEQUALS", key="Art32Backup", value=config.stack
+                )
+            ],
+            opts=self.child(),
+        )
+        self._rehearsal(role)
+        self.register_outputs({"vault": self.vault.arn})
+
+    def _vault(
+        self,
+        name: str,
+        key_arn: pulumi.Input[str],
+        provider: pulumi.ProviderResource | None,
+    ) -> backup.Vault:
+        """Make a vault with lock and policy.
+
+        The lock has no `changeable_for_days`: with it the lock would become irrevocable.
+        """
+        config = self.config
+        place = {} if provider is None else {"provider": provider}
+        vault = backup.Vault(
+            name,
+            name=naming.prefixed(config, name),
+            kms_key_arn=key_arn,
+            force_destroy=config.ephemeral,
+            tags=self.tags(name, personal_data=True, retention_days=config.backup.days),
+            opts=self.kept(**place),
+        )
+        if not config.ephemeral:
+            backup.VaultLockConfiguration(
+                name,
+                backup_vault_name=vault.name,
+                min_retention_days=min(SHORTEST_LOCK, config.backup.days),
+                max_retention_days=config.backup.days + 5,
+                opts=self.kept(**place),
+            )
+        backup.VaultPolicy(
+            name,
+            backup_vault_name=vault.name,
+            policy=document(
+                deny(
+                    "DeletionIsForBreakGlass",
+                    ["backup:DeleteRecoveryPoint", "backup:UpdateRecoveryPointLifecycle"],
+                    "*",
+                    principal={"AWS": "*"},
+                    condition={
+                        "ArnNotEquals": {"aws:PrincipalArn": naming.role_arn(config, "breakglass")}
+                    },
+                )
+            ),
+            opts=self.child(**place),
+        )
+        return vault
+
+    def _second_region(self, provider: pulumi.ProviderResource) -> backup.Vault:
+        """Make key and vault in the second region: a key does not leave its own."""
+        config = self.config
+        key = kms.Key(
+            "vault-copy",
+            description=f"Art32 {config.stack}: copies of snapshots",
+            enable_key_rotation=True,
+            rotation_period_in_days=365,
+            deletion_window_in_days=7 if config.ephemeral else 30,
+            policy=document(account_root(config)),
+            tags=self.tags("vault-copy"),
+            opts=self.kept(provider=provider),
+        )
+        return self._vault("snapshots-copy", key.arn, provider)
+
+    def _role(self) -> iam.Role:
+        config = self.config
+        role = iam.Role(
+            "backup",
+            name=naming.role(config, "backup"),
+            assume_role_policy=trust(config, "backup"),
+            tags=self.tags("backup"),
+            opts=self.child(),
+        )
+        for purpose in ("Backup", "Restores"):
+            iam.RolePolicyAttachment(
+                f"backup-{purpose.lower()}",
+                role=role.name,
+                policy_arn=naming.managed_policy(
+                    config, f"service-role/AWSBackupServiceRolePolicyFor{purpose}"
+                ),
+                opts=self.child(),
+            )
+        return role
+
+    def _rehearsal(self, role: iam.Role) -> None:
+        """Have AWS Backup restore the newest snapshots once a month and delete the result."""
+        config = self.config
+        name = naming.prefixed(config, "rehearsal").replace("-", "_")
+        plan = backup.RestoreTestingPlan(
+            "rehearsal",
+            name=name,
+            schedule_expression="cron(0 5 1 * ? *)",
+            start_window_hours=8,
+            recovery_point_selection=backup.RestoreTestingPlanRecoveryPointSelectionArgs(
+                algorithm="LATEST_WITHIN_WINDOW",
+                include_vaults=[self.vault.arn],
+                recovery_point_types=["SNAPSHOT"],
+                selection_window_days=7,
+            ),
+            tags=self.tags("rehearsal"),
+            opts=self.child(),
+        )
+        kinds = ["EBS"] if self._has_volumes() else []
+        kinds += ["RDS"] if config.db.form == "rds" else []
+        for kind in kinds:
+            backup.RestoreTestingSelection(
+                f"rehearsal-{kind.lower()}",
+                name=f"{name}_{kind.lower()}",
+                restore_testing_plan_name=plan.name,
+                protected_resource_type=kind,
+                iam_role_arn=role.arn,
+                protected_resource_conditions=(
+                    backup.RestoreTestingSelectionProtectedResourceConditionsArgs(
+                        string_equals=[
+                            backup.RestoreTestingSelectionProtectedResourceConditionsStringEqualArgs(
+                                key="aws:ResourceTag/Art32Backup", value=config.stack
+                            )
+                        ]
+                    )
+                ),
+                validation_window_hours=4,
+                opts=self.child(),
+            )
+
+    def _has_volumes(self) -> bool:
+        config = self.config
+        return (
+            config.web.data == "volume"
+            or config.db.form == "server"
+            or config.mail.form == "server"
+        )
