@@ -39,26 +39,19 @@ class Networks:
 
     def __init__(self, networks: Iterable[str], *, always: bool = False) -> None:
         texts = [*networks, *(_ALWAYS_EXEMPT if always else ())]
-        parsed = [ipaddress.ip_network(text) for text in texts]
-        self._four = [one for one in parsed if isinstance(one, ipaddress.IPv4Network)]
-        self._six = [one for one in parsed if isinstance(one, ipaddress.IPv6Network)]
-        self._known: dict[bytes, bool] = {}
+        self._ranges: dict[int, list[tuple[int, int]]] = {4: [], 8: []}
+        for network in map(ipaddress.ip_network, texts):
+            shift = 0 if network.version == 4 else 64
+            low, high = int(network.network_address), int(network.broadcast_address)
+            self._ranges[4 if network.version == 4 else 8].append((low >> shift, high >> shift))
+        self._empty = not texts
 
     def hold(self, key: bytes) -> bool:
         """Whether a key of `key_of` lies in one of the networks."""
-        known = self._known.get(key)
-        if known is None:
-            if len(self._known) >= 16_384:
-                self._known.clear()
-            known = self._known[key] = self._look(key)
-        return known
-
-    def _look(self, key: bytes) -> bool:
-        if len(key) == 4:
-            address = ipaddress.IPv4Address(key)
-            return any(address in one for one in self._four)
-        whole = ipaddress.IPv6Network((key + bytes(8), 64))
-        return any(one.overlaps(whole) for one in self._six)
+        if self._empty:
+            return False
+        number = int.from_bytes(key, "big")
+        return any(low <= number <= high for low, high in self._ranges[len(key)])
 
 
 def client(peer: bytes, forwarded: bytes, trusted: Networks) -> bytes | None:

@@ -7,6 +7,7 @@ differently. A message is matched from its first byte to its last, so it may hav
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import warnings
@@ -55,7 +56,7 @@ def check_search(pattern: str) -> None:
 
 def check_message(pattern: str) -> None:
     """Raise PatternError unless the pattern may match one whole message."""
-    _check(_parse(pattern), unbounded=1)
+    _check(_parse(pattern), unbounded=1, anchored=True)
 
 
 def _parse(pattern: str) -> Any:
@@ -83,11 +84,9 @@ def _inside(operator: Any, argument: Any) -> Iterator[Any]:
         yield argument
 
 
+_SINGLE = (constants.LITERAL, constants.NOT_LITERAL, constants.ANY, constants.IN)
 _ALLOWED = {
-    constants.LITERAL,
-    constants.NOT_LITERAL,
-    constants.ANY,
-    constants.IN,
+    *_SINGLE,
     constants.BRANCH,
     constants.SUBPATTERN,
     constants.AT,
@@ -96,7 +95,7 @@ _ALLOWED = {
 }
 
 
-def _check(tree: Any, *, unbounded: int) -> None:
+def _check(tree: Any, *, unbounded: int, anchored: bool = False) -> None:
     for operator, argument in _walk(tree):
         if operator not in _ALLOWED:
             raise PatternError(f"uses `{str(operator).lower()}`, which not every engine knows")
@@ -116,7 +115,9 @@ def _check(tree: Any, *, unbounded: int) -> None:
                 raise PatternError("has a repeat of a group without a bound")
         elif most > MOST_REPEATS:
             raise PatternError(f"has a repeat of more than {MOST_REPEATS}")
-    if _ways(tree) > MOST_WAYS:
+        elif most > 1 and _ways(inner) > 1:
+            raise PatternError("has a repeat inside of a repeat")
+    if not anchored and _ways(tree) > MOST_WAYS:
         raise PatternError("has too many repeats after one another that can take the same bytes")
 
 
@@ -151,8 +152,24 @@ def _ways_of(operator: Any, argument: Any) -> int:
     if operator is constants.SUBPATTERN:
         return _ways(argument[3])
     if operator is constants.BRANCH:
-        return sum(_ways(one) for one in argument[1])
+        many = [_ways(one) for one in argument[1]]
+        return max(many) if _disjoint(argument[1]) else sum(many)
     return 1
+
+
+def _disjoint(branches: Any) -> bool:
+    """Whether no two branches can match at the same place."""
+    return not any(_alike(one, other) for one, other in itertools.combinations(list(branches), 2))
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether a text can begin like both, as far as both have a fixed length."""
+    for left, right in zip(one, other, strict=False):
+        if left[0] not in _SINGLE or right[0] not in _SINGLE:
+            return True
+        if not _bytes_of(*left) & _bytes_of(*right):
+            return False
+    return True
 
 
 def _bytes_of(operator: Any, argument: Any) -> frozenset[int]:

@@ -19,7 +19,7 @@ Family = Literal["http", "ssh", "mail"]
 Severity = Literal["low", "medium", "high", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("low", "medium", "high", "critical")
 BANNING_FAMILIES = ("ssh", "mail")  # web requests are easily provoked in somebody else's name
-_FLAGS = re.IGNORECASE | re.DOTALL
+_FLAGS = re.MULTILINE  # the fields of `anywhere` are joined by line feeds
 
 
 class _Table(BaseModel):
@@ -116,6 +116,10 @@ class Rule(_Table):
     def web(self) -> tuple[re.Pattern[bytes] | None, ...]:
         """The patterns for target, user agent and all three, each as one alternation."""
         return tuple(_union(many) for many in (self.target, self.agent, self.anywhere))
+
+    @cached_property
+    def has_patterns(self) -> bool:
+        return bool(self.target or self.agent or self.anywhere)
 
     @cached_property
     def status_test(self) -> frozenset[bytes]:

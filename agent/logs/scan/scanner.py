@@ -18,6 +18,7 @@ from agent.logs.scan.rules import Rule
 from agent.logs.scan.tally import Event, Judge, Place, Tally
 
 LONGEST_LINE = 64 << 10
+_MOST_CHOICES = 4096
 _WEB_FORMATS = ("auto", "combined", "json")
 # In a legitimate URL nobody encodes letters, digits or dots, nor anything twice.
 _DISGUISE = r"%2e|%3[0-9]|%[46][1-9a-f]|%[57][0-9a]|%25[2-7c]|%u00|%c0%a[ef]|\\x[4-7][0-9a-f]|/\*"
@@ -52,9 +53,10 @@ class Scanner:
         for judge in self.tally.judges.values():
             for trigger in judge.rule.triggers:
                 triggers.setdefault(trigger, []).append(judge)
-            if any(judge.rule.web):
+            if judge.rule.has_patterns:
                 triggers.setdefault(_DISGUISE, []).append(judge)
         self._by_trigger = [tuple(judges) for judges in triggers.values()]
+        self._chosen: dict[frozenset[int], tuple[list[Judge], list[Judge]]] = {}
         self._engine = engine.open_engine(
             settings.engine, [trigger.encode() for trigger in triggers]
         )
@@ -92,38 +94,52 @@ class Scanner:
         moment = clock.now().timestamp() if now is None else now
         place = Place(source, source if segment is None else segment, format, moment)
         start = stop = 0
-        judges: dict[str, Judge] = {}
+        triggers: set[int] = set()
         for end, trigger in hits:
             if end >= stop:
-                if judges:
+                if triggers:
                     place.offset = offset + start
-                    self._line(block[start:stop], judges, place, seen)
-                    judges = {}
+                    self._line(block[start:stop], triggers, place, seen)
+                    triggers = set()
                 start = block.rfind(b"\n", 0, end) + 1
                 stop = block.find(b"\n", end)
                 stop = len(block) if stop < 0 else stop
-            for judge in self._by_trigger[trigger]:
-                judges[judge.rule.id] = judge
+            triggers.add(trigger)
         place.offset = offset + start
-        self._line(block[start:stop], judges, place, seen)
+        self._line(block[start:stop], triggers, place, seen)
 
-    def _line(self, line: bytes, judges: dict[str, Judge], place: Place, seen: Seen) -> None:
+    def _line(self, line: bytes, triggers: set[int], place: Place, seen: Seen) -> None:
         seen.hits += 1
         if len(line) > LONGEST_LINE:
             line = line[:LONGEST_LINE]
             seen.cut += 1
-        place.line = line = line.rstrip(b"\r")
+        if line.endswith(b"\r"):
+            line = line.rstrip(b"\r")
+        place.line = line
+        web, other = self._choose(frozenset(triggers))
         read = False
-        if place.format in _WEB_FORMATS:
-            web = [judge for judge in judges.values() if judge.rule.family == "http"]
-            request = formats.read_request(line) if web else None
+        if web and place.format in _WEB_FORMATS:
+            request = formats.read_request(line)
             if request is not None:
                 read = True
                 self._request(request, web, place)
-        if not read and place.format not in ("combined", "json"):
-            other = [judge for judge in judges.values() if judge.rule.family != "http"]
-            read = bool(other) and self._message(line, other, place)
+        if not read and other and place.format not in ("combined", "json"):
+            read = self._message(line, other, place)
         seen.unread += not read
+
+    def _choose(self, triggers: frozenset[int]) -> tuple[Sequence[Judge], Sequence[Judge]]:
+        """Return the rules of some triggers: for requests, and for messages."""
+        known = self._chosen.get(triggers)
+        if known is None:
+            judges = {id(judge): judge for one in sorted(triggers) for judge in self._by_trigger[one]}
+            known = (
+                [judge for judge in judges.values() if judge.rule.family == "http"],
+                [judge for judge in judges.values() if judge.rule.family != "http"],
+            )
+            if len(self._chosen) >= _MOST_CHOICES:
+                self._chosen.clear()
+            self._chosen[triggers] = known
+        return known
 
     def _request(self, request: formats.Request, judges: Sequence[Judge], place: Place) -> None:
         event = Event(
@@ -133,15 +149,17 @@ class Scanner:
             request.target,
             request.status[:1] == b"2",
         )
-        fields = _Fields(request)
+        fields: _Fields | None = None
         for judge in judges:
             rule = judge.rule
             if rule.statuses and request.status not in rule.status_test:
                 continue
             if rule.methods and request.method not in rule.method_test:
                 continue
-            if any(rule.web) and not fields.fit(rule):
-                continue
+            if rule.has_patterns:
+                fields = fields or _Fields(request)
+                if not fields.fit(rule):
+                    continue
             self.tally.count(judge, event, place)
 
     def _message(self, line: bytes, judges: Sequence[Judge], place: Place) -> bool:
