@@ -29,7 +29,7 @@ VERBS = {
     "backup": "make, list, verify, prune and delete backups",
     "config": "check, show and document the configuration",
     "doctor": "find out whether this machine could back up and restore, before it must",
-    "logs": "take personal data out of logs",
+    "logs": "find attacks in logs, and take personal data out of them",
     "restore": "bring a backup back",
     "runbook": "list, show and follow what to do when something is wrong",
 }
@@ -47,6 +47,12 @@ class Context:
         from agent.config.load import load
 
         return load(self.config_path)
+
+    def load_if_there(self) -> Configuration | None:
+        """Return the configuration; None when nobody named a file and the default is not there."""
+        if str(self.config_path) == DEFAULT_CONFIG and not self.config_path.exists():
+            return None
+        return self.load()
 
     def finish(self, answer: output.Answer) -> NoReturn:
         """Print the answer and end with its status."""

@@ -7,6 +7,7 @@ import click
 from agent.cli import LazyGroup
 
 VERBS = {
+    "scan": "find attacks in log files",
     "scrub": "take addresses and other personal data out of log lines",
 }
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -51,6 +52,31 @@ class Finding:
             "expires": _iso(self.last + self.expires_seconds),
             "may_ban": self.may_ban,
         }
+
+    def anonymous(self, label: str) -> dict[str, Any]:
+        """Return it as JSON for a report: a label such as `client 3` for the address."""
+        return {**self.document(), "who": label or None}
+
+    def state(self) -> dict[str, Any]:
+        """Return what `from_state` takes, as JSON."""
+        return {**asdict(self), "samples": [line.decode("latin-1") for line in self.samples]}
+
+    @staticmethod
+    def from_state(state: dict[str, Any]) -> Finding:
+        """Return the finding of which `state` was written; raise TypeError or KeyError."""
+        samples = [line.encode("latin-1") for line in state["samples"]]
+        return Finding(**{**state, "samples": samples})
+
+
+def label(findings: Iterable[Finding]) -> dict[str, str]:
+    """Return a label for each address in the order of appearance: `client 1`, `client 2`.
+
+    They hold for one report and tell nothing outside of it.
+    """
+    labels: dict[str, str] = {"": ""}
+    for finding in findings:
+        labels.setdefault(finding.who, f"client {len(labels)}")
+    return labels
 
 
 def _iso(moment: float) -> str:

@@ -7,7 +7,8 @@ those lines alone are taken apart (`formats`) and judged by the rules that the t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from agent import clock
 from agent.config.logs_scan import LogFormat, Scan
@@ -131,7 +132,9 @@ class Scanner:
         """Return the rules of some triggers: for requests, and for messages."""
         known = self._chosen.get(triggers)
         if known is None:
-            judges = {id(judge): judge for one in sorted(triggers) for judge in self._by_trigger[one]}
+            judges = {
+                id(judge): judge for one in sorted(triggers) for judge in self._by_trigger[one]
+            }
             known = (
                 [judge for judge in judges.values() if judge.rule.family == "http"],
                 [judge for judge in judges.values() if judge.rule.family != "http"],
@@ -190,6 +193,23 @@ class Scanner:
     def changed(self) -> list[Finding]:
         """Return findings that are new or have grown since the last call."""
         return self.tally.changed()
+
+    def new_day(self) -> None:
+        """Begin the counts of a day; windows and findings go on."""
+        self.seen.clear()
+        self.tally.new_day()
+
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` takes, as JSON: counts, windows and findings, no line."""
+        return {
+            "seen": {source: asdict(seen) for source, seen in self.seen.items()},
+            "tally": self.tally.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up where `state` was written; raise KeyError, TypeError or ValueError on rubbish."""
+        self.seen = {source: Seen(**seen) for source, seen in state["seen"].items()}
+        self.tally.restore(state["tally"])
 
 
 class _Fields:

@@ -6,6 +6,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from agent.config.logs_scan import LogFormat, Scan
 from agent.logs.scan import addresses
@@ -55,6 +56,7 @@ class Judge:
     def __init__(self, rule: Rule, capacity: int) -> None:
         self.rule = rule
         self.matches = 0
+        self.fired = 0
         kind = DistinctWindow if rule.distinct else Window
         self.window: Window | DistinctWindow = kind(
             rule.threshold, rule.window_seconds, capacity=capacity
@@ -166,6 +168,7 @@ class Tally:
         self._sample(finding, place)
         if key != _ALL:
             self._open[rule.id, key] = finding
+        judge.fired += 1
         self._found[finding.id] = finding
         self._changed[finding.id] = finding
 
@@ -187,6 +190,61 @@ class Tally:
         changed = list(self._changed.values())
         self._changed.clear()
         return changed
+
+    def samples(self) -> dict[str, list[bytes]]:
+        """Return the scrubbed lines that were kept, by rule."""
+        found: dict[str, list[bytes]] = {}
+        for finding in self._found.values():
+            if finding.samples:
+                found.setdefault(finding.rule, []).extend(finding.samples)
+        return found
+
+    def new_day(self) -> None:
+        """Begin the counts of a day; windows and findings go on."""
+        self._sampled.clear()
+        self.overflow = 0
+        for judge in self.judges.values():
+            judge.matches = judge.fired = judge.window.forgotten = 0
+
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` takes, as JSON. It holds addresses and no lines."""
+        return {
+            "overflow": self.overflow,
+            "sampled": self._sampled,
+            "judges": {
+                name: {
+                    "matches": judge.matches,
+                    "fired": judge.fired,
+                    "window": judge.window.state(),
+                    "total": judge.total.state() if judge.total else None,
+                }
+                for name, judge in self.judges.items()
+                if judge.matches
+            },
+            "open": [[name, key.hex(), one.id] for (name, key), one in self._open.items()],
+            "found": [one.state() for one in self._found.values()],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up where `state` was written; rules that are gone are left out.
+
+        Raise KeyError, TypeError or ValueError on rubbish.
+        """
+        self.overflow = int(state["overflow"])
+        self._sampled = {str(name): int(count) for name, count in state["sampled"].items()}
+        for name, one in state["judges"].items():
+            judge = self.judges.get(name)
+            if judge is None:
+                continue
+            judge.matches, judge.fired = int(one["matches"]), int(one["fired"])
+            judge.window.restore(one["window"])
+            if judge.total is not None and one["total"] is not None:
+                judge.total.restore(one["total"])
+        found = [Finding.from_state(one) for one in state["found"]]
+        self._found = {one.id: one for one in found if one.rule in self.judges}
+        for name, key, number in state["open"]:
+            if number in self._found:
+                self._open[name, bytes.fromhex(key)] = self._found[number]
 
     def expire(self, moment: float) -> None:
         """Forget what is over: counters past their window, findings past window and expiry."""
