@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 FAILED = "Nov 24 06:03:0{} web1 sshd[9]: Failed password for root from 203.0.113.7 port 1 ssh2\n"
 ATTACK = "".join(FAILED.format(second) for second in range(6)).encode() + (
