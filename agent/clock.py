@@ -28,6 +28,11 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime(STAMP)
 
 
+def parse_stamp(text: str) -> datetime:
+    """Given a moment as it stands in names, return it; raise ValueError when it is none."""
+    return datetime.strptime(text, STAMP).replace(tzinfo=UTC)
+
+
 def iso(moment: datetime) -> str:
     """Return a moment as in `2026-11-23T03:15:00Z`, the form in which it stands in documents."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

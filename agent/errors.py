@@ -96,6 +96,22 @@ class Code(Enum):
     SOURCE_FAILED = ("source-failed", ExitStatus.SOURCE, "the dump failed")
     SOURCE_INCOMPLETE = ("source-incomplete", ExitStatus.SOURCE, "the dump has no proper end")
     SOURCE_EMPTY = ("source-empty", ExitStatus.SOURCE, "the dump holds nothing at all")
+    LOG_UNSAFE = (
+        "log-unsafe",
+        ExitStatus.PERMISSION,
+        "a log, or the way to it, is in the hands of somebody who is not trusted",
+    )
+    LEASE_UNAVAILABLE = (
+        "lease-unavailable",
+        ExitStatus.SOURCE,
+        "nobody can tell whether the writer of a log has let go",
+    )
+    REOPEN_FAILED = ("reopen-failed", ExitStatus.SOURCE, "a writer was not told to reopen its log")
+    SCRUB_FAILED = (
+        "scrub-failed",
+        ExitStatus.VERIFICATION,
+        "the second scanner found more addresses in a scrubbed segment than chance explains",
+    )
     TARGET_EXISTS = ("target-exists", ExitStatus.SOURCE, "restore would overwrite something")
     TARGET_FAILED = ("target-failed", ExitStatus.SOURCE, "the target refused the data")
     TARGET_UNSAFE = ("target-unsafe", ExitStatus.PERMISSION, "the target would let a dump act")

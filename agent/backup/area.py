@@ -13,23 +13,40 @@ from agent.config.model import Configuration
 
 @dataclass(frozen=True)
 class Area:
-    """A directory below the store's prefix, and the first word of its events in the ledger."""
+    """A directory below the store's prefix, the first word of its events in the ledger, what is in
+    it, in the plural, and the group of its verbs."""
 
     directory: str
     word: str
+    things: str
+    group: str
+
+    @property
+    def key(self) -> str:
+        """Under which key of a JSON document they stand."""
+        return self.things.partition(" ")[0]
+
+    @property
+    def listing(self) -> str:
+        """The command line that lists it."""
+        return f"art32 {self.group} list"
 
     def event(self, what: str) -> str:
         """Return the name of an event of this area, as in `backup-complete`."""
         return f"{self.word}-{what}"
 
 
-BACKUPS = Area("", "backup")
-LOGS = Area("logs", "log")
+BACKUPS = Area("", "backup", "backups", "backup")
+LOGS = Area("logs", "log", "segments of logs", "logs")
 AREAS = (BACKUPS, LOGS)
 
 
 def within(config: Configuration, area: Area) -> Configuration:
-    """Return the configuration whose store is that area of the configured one."""
+    """Return the configuration whose store, and whose retention, are those of the area."""
+    if area == BACKUPS:
+        return config
     prefix = "/".join(part for part in (config.store.prefix, area.directory) if part)
     store = config.store.model_copy(update={"prefix": prefix})
-    return config.model_copy(update={"store": store})
+    days = config.logs.retention.days
+    retention = config.retention.model_copy(update={"days": days, "minimum_backups": 0})
+    return config.model_copy(update={"store": store, "retention": retention})

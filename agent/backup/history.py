@@ -133,7 +133,7 @@ def _add(history: History, record: Record, fingerprint: str | None, area: Area) 
         )
     elif record.event == ACCEPTED:
         history.accepted.add(str(facts["id"]))
-    elif record.event == DELETED:
+    elif record.event == area.event("deleted"):
         history.deleted.add(str(facts["id"]))
     elif record.event == RUN_STARTED:
         history.last_result[str(facts["source"])] = UNFINISHED

@@ -7,6 +7,7 @@ from typing import Any
 
 from agent import clock, output
 from agent.backup import catalog, history, identity, make, missing, restore
+from agent.backup.area import BACKUPS, LOGS, Area, within
 from agent.backup.catalog import Backup, State
 from agent.backup.history import History
 from agent.config.model import Configuration
@@ -21,14 +22,18 @@ def answer(
     host: str | None = None,
     source: str | None = None,
     all_hosts: bool = False,
+    area: Area = BACKUPS,
 ) -> output.Answer:
     """Return the list; from the local ledger, and it says so, when the store refuses to list.
 
+    `config` is the whole configuration, whatever the area.
+
     Raise NO_BACKUP when a host or a source was named and there is nothing of it.
     """
+    config = within(config, area)
     wanted = None if all_hosts else host or config.host
     records = list(make.ledger_of(config).records())  # first: what is made meanwhile is no loss
-    local = history.read(records)
+    local = history.read(records, area=area)
     store = open_store(config.store)
     try:
         with identity.reader(config) as reader:
@@ -37,7 +42,7 @@ def answer(
         # a single object that is refused makes its backup suspect: this was the listing
         if error.code is not Code.STORE_REFUSED or wanted not in (None, config.host):
             raise
-        return _from_ledger(local, source)
+        return _from_ledger(local, source, area)
     entries = _entries(backups, local)
     rows = [("stored at", "host", "source", "id", "state", "size")]
     rows += [
@@ -52,21 +57,23 @@ def answer(
         for backup, entry in zip(backups, entries, strict=True)
     ]
     warnings = _warnings(backups)
-    warnings += _absences(config, store, backups, records, host=wanted, source=source)
+    warnings += _absences(config, store, backups, records, host=wanted, source=source, area=area)
     if not backups and not warnings and (host or source):
-        raise _nothing(source or host or "")
+        raise _nothing(source or host or "", area)
     return output.Answer(
-        "art32.backup.list/1",
-        {"from": "store", "backups": entries},
-        output.table(rows) if backups else ["there are no backups"],
+        f"art32.{area.group}.list/1",
+        {"from": "store", area.key: entries},
+        output.table(rows) if backups else [f"there are no {area.things}"],
         warnings,
         ExitStatus.WARNINGS if warnings else ExitStatus.OK,
     )
 
 
-def _nothing(name: str) -> Art32Error:
+def _nothing(name: str, area: Area) -> Art32Error:
     return Art32Error(
-        Code.NO_BACKUP, f"there are no backups of `{name}`", hint="art32 backup list --all-hosts"
+        Code.NO_BACKUP,
+        f"there are no {area.things} of `{name}`",
+        hint=f"{area.listing} --all-hosts",
     )
 
 
@@ -91,13 +98,16 @@ def _absences(
     *,
     host: str | None,
     source: str | None,
+    area: Area,
 ) -> list[str]:
     """Return a sentence for each backup that should be there, as far as anything remembers it."""
+    if area == LOGS and config.logs.retention.max_bytes is not None:
+        return []  # what is absent may have had to go, on any machine
     after = missing.since(config.retention, store.now())
-    lost = missing.vanished(backups, records, after=after, host=host, source=source)
+    lost = missing.vanished(backups, records, after=after, host=host, source=source, area=area)
     found = [f"`{one.id}` of `{one.source}`: {missing.vanished_note(one)}" for one in lost]
     if source is None:  # the sources of a host share one sequence
-        found += missing.gap_notes(backups, records, after=after)
+        found += missing.gap_notes(backups, records, after=after, area=area)
     return found
 
 
@@ -132,6 +142,7 @@ def _entry(backup: Backup, accepted: frozenset[str], broken: bool) -> dict[str, 
         "stored_bytes": backup.stored_bytes,
         "retained_until": clock.iso(until) if until else None,
         "sequence": found.sequence if found else None,
+        "member": found.member if found else None,
         "set": found.set.model_dump() if found and found.set else None,
         "broken_set": broken,
         "suspicious": list(found.suspicious) if found else [],
@@ -140,7 +151,7 @@ def _entry(backup: Backup, accepted: frozenset[str], broken: bool) -> dict[str, 
     }
 
 
-def _from_ledger(known: History, source: str | None) -> output.Answer:
+def _from_ledger(known: History, source: str | None, area: Area) -> output.Answer:
     rows = [("finished", "source", "id", "state", "size")]
     entries = []
     for one in known.backups:
@@ -150,24 +161,27 @@ def _from_ledger(known: History, source: str | None) -> output.Answer:
         rows.append((one.finished, one.source, one.id, state, output.size(one.stored_bytes)))
         entries.append({**vars(one), "state": state})
     if source is not None and not entries:
-        raise _nothing(source)
+        raise _nothing(source, area)
     return output.Answer(
-        "art32.backup.list/1",
-        {"from": "local ledger", "backups": entries},
+        f"art32.{area.group}.list/1",
+        {"from": "local ledger", area.key: entries},
         [
             "from the local ledger: this host may write to the store, not list it",
-            *(output.table(rows) if entries else ["there are no backups"]),
+            *(output.table(rows) if entries else [f"there are no {area.things}"]),
         ],
     )
 
 
-def show(config: Configuration, wanted: str, *, host: str, details: bool) -> output.Answer:
+def show(
+    config: Configuration, wanted: str, *, host: str, details: bool, area: Area = BACKUPS
+) -> output.Answer:
     """Return one backup, its manifest, and with `details` what only a private key opens."""
+    config = within(config, area)
     store = open_store(config.store)
     with identity.reader(config) as reader:
         backups = catalog.read(store, reader, config.store.prefix, host=host)
     backup = catalog.find(backups, wanted)
-    local = history.read(make.ledger_of(config).records())
+    local = history.read(make.ledger_of(config).records(), area=area)
     data = _entries(backups, local)[backups.index(backup)]
     lines = [f"{key:15} {value}" for key, value in data.items() if value not in (None, [], False)]
     if backup.manifest is not None:
@@ -185,4 +199,4 @@ def show(config: Configuration, wanted: str, *, host: str, details: bool) -> out
         lines += [f"{'kind':15} {found['kind']}"]
         lines += [f"{key:15} {value}" for key, value in sorted(found["facts"].items())]
         lines += [f"{'rows':15} {name} {count}" for name, count in (found["rows"] or {}).items()]
-    return output.Answer("art32.backup.show/1", data, lines)
+    return output.Answer(f"art32.{area.group}.show/1", data, lines)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from agent.backup import area, history, identity, make
+from agent import clock
+from agent.backup import area, history, identity, layout, make
 from agent.backup.identity import Writer
 from agent.backup.segments import SEGMENT_BYTES
 from agent.backup.shipment import Made, Parcel, Run, member_tag, ship
@@ -66,6 +67,16 @@ class Shipping:
             for record in records
             if record.event == area.LOGS.event("complete") and record.facts["source"] == log
         }
+
+    def cut_times(self, log: str) -> list[datetime]:
+        """Return when the segments of a log that the ledger knows were cut, to the second."""
+        records = make.ledger_of(self.config).records()
+        places = (
+            layout.parse(f"{record.facts['path']}/x")
+            for record in records
+            if record.event == area.LOGS.event("complete") and record.facts["source"] == log
+        )
+        return [clock.parse_stamp(place[0].started) for place in places if place is not None]
 
     def tag(self, segment: str) -> str:
         """Return the opaque tag of a segment."""

@@ -19,7 +19,7 @@ from agent.backup.retention import CLOCK_TOLERANCE
 from agent.config.model import Retention
 from agent.ledger import Record
 
-DELETION_STARTED = "backup-deletion-started"
+DELETION_STARTED = BACKUPS.event("deletion-started")
 _BY_A_PERSON = "request"
 
 
@@ -46,7 +46,7 @@ def vanished(
     ended = {
         str(record.facts.get("id"))
         for record in records
-        if record.event in (DELETION_STARTED, history.DELETED)
+        if record.event in (area.event("deletion-started"), area.event("deleted"))
     }
     limit = clock.iso(after)
     return [
@@ -99,7 +99,7 @@ def gaps(
             count -= sum(1 for one, number in known if one == signer and lower < number < upper)
             if count > 0:
                 between.append((chain[lower], chain[upper], count))
-        excused = excuses.get(host, 0) + _deleted_by_a_person(records, sources[host], after)
+        excused = excuses.get(host, 0) + _deleted_by_a_person(records, sources[host], after, area)
         if sum(count for _, _, count in between) > excused:
             found += between
     return found
@@ -129,13 +129,15 @@ def vanished_note(known: Known) -> str:
     )
 
 
-def _deleted_by_a_person(records: Sequence[Record], sources: set[str], after: datetime) -> int:
+def _deleted_by_a_person(
+    records: Sequence[Record], sources: set[str], after: datetime, area: Area
+) -> int:
     limit = clock.iso(after)
     return len(
         {
             record.facts.get("id")
             for record in records
-            if record.event == DELETION_STARTED
+            if record.event == area.event("deletion-started")
             and record.time > limit
             and record.facts.get("source") in sources
             and record.facts.get("reason") == _BY_A_PERSON

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from agent import clock
-from agent.backup import history, layout, retention
+from agent.backup import layout, retention
+from agent.backup.area import BACKUPS, Area
 from agent.backup.catalog import Backup, Unit, accepted_ids, units
 from agent.backup.history import History
 from agent.backup.retention import Plan
@@ -76,13 +77,15 @@ def plan(
     ]
 
 
-def delete(store: Store, ledger: Ledger, backup: Backup, *, reason: str) -> Deleted:
+def delete(
+    store: Store, ledger: Ledger, backup: Backup, *, reason: str, area: Area = BACKUPS
+) -> Deleted:
     """Delete one backup, record it, and return what is left of it.
 
     When a lock keeps its signature nothing else is touched: a backup is not taken apart.
     """
     ledger.append(
-        "backup-deletion-started", id=backup.id, source=backup.place.source, reason=reason
+        area.event("deletion-started"), id=backup.id, source=backup.place.source, reason=reason
     )
     names = {item.name for item in backup.objects}
     first = [backup.place.name(name) for name in _FIRST if backup.place.name(name) in names]
@@ -97,7 +100,7 @@ def delete(store: Store, ledger: Ledger, backup: Backup, *, reason: str) -> Dele
             gone += 1
     result = Deleted(backup.id, backup.place.source, gone, kept, backup.retained_until)
     ledger.append(
-        history.DELETED if kept == 0 else "backup-retained",
+        area.event("deleted" if kept == 0 else "retained"),
         id=backup.id,
         source=backup.place.source,
         reason=reason,

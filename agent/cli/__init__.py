@@ -29,7 +29,7 @@ VERBS = {
     "backup": "make, list, verify, prune and delete backups",
     "config": "check, show and document the configuration",
     "doctor": "find out whether this machine could back up and restore, before it must",
-    "logs": "find attacks in logs, and take personal data out of them",
+    "logs": "find attacks in logs, take personal data out, rotate, ship and restore them",
     "restore": "bring a backup back",
     "runbook": "list, show and follow what to do when something is wrong",
 }

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from agent import clock, output
 from agent.cli import Context
+from agent.cli._moment import moment
 from agent.errors import Art32Error, Code, ExitStatus
 
 if TYPE_CHECKING:
     from agent.backup.manifest import Details
     from agent.backup.sources import RestoreRequest
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return clock.parse_iso(text)
-    except ValueError:
-        raise Art32Error(
-            Code.USAGE,
-            f"`{text}` is no moment with a time zone",
-            hint="as in --at 2026-11-23T03:15:00Z",
-        ) from None
 
 
 @click.command()
@@ -88,7 +75,7 @@ def command(
 
     config = context.load()
     store = open_store(config.store)
-    moment = _moment(at)
+    at_moment = moment(at)
     with identity.reader(config) as reader:
         backups = catalog.read(
             store, reader, config.store.prefix, host=host or config.host, source=source
@@ -101,7 +88,7 @@ def command(
         source=source,
         host=host or config.host,
         wanted=wanted,
-        at=moment,
+        at=at_moment,
         accepted=accepted,
     )
     backup = restore.part(config, store, chosen, member)
@@ -142,7 +129,7 @@ def command(
     )
     warnings = list(done.warnings)
     if wanted is None:
-        warnings += restore.doubts(backups, chosen, at=moment)
+        warnings += restore.doubts(backups, chosen, at=at_moment)
     status = ExitStatus.WARNINGS if warnings else ExitStatus.OK
     if to_output:
         for text in (line, *(f"warning: {warning}" for warning in warnings)):

@@ -37,6 +37,7 @@ HostName = Annotated[
         examples=["db1"],
     ),
 ]
+_RESERVED = ("enroll", "logs", "probe")  # a lifecycle rule may expire what is under `logs/`
 _PART = r"[A-Za-z0-9_=-][A-Za-z0-9_.=-]*"  # never `..`, which leads out of the store
 Prefix = Annotated[
     str,
@@ -222,14 +223,22 @@ class Configuration(Section):
     restore: Restore = Field(default_factory=lambda: Restore())
     logs: Logs = Field(default_factory=lambda: Logs())
 
+    @field_validator("host")
+    @classmethod
+    def _not_reserved(cls, value: str) -> str:
+        if value in _RESERVED:
+            raise ValueError("is a directory of the store with a meaning of its own")
+        return value
+
     @model_validator(mode="after")
     def _distinct(self) -> Configuration:
         names = [source.name for source in self.sources]
         doubled = sorted({name for name in names if names.count(name) > 1})
         if doubled:
             raise ValueError(f"two sources are named {', '.join(f'`{name}`' for name in doubled)}")
-        if self.sources and (self.encryption is None or self.signing is None):
-            raise ValueError("`sources` needs `encryption` and `signing`")
+        for what, there in (("sources", self.sources), ("logs.rotate", self.logs.rotate)):
+            if there and (self.encryption is None or self.signing is None):
+                raise ValueError(f"`{what}` needs `encryption` and `signing`")
         if self.encryption is not None and self.signing is not None:
             readers = {recipient.fingerprint for recipient in self.encryption.recipients}
             if self.signing.fingerprint in readers:

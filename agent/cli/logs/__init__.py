@@ -8,7 +8,12 @@ from agent.cli import LazyGroup
 
 VERBS = {
     "scan": "find attacks in log files",
+    "list": "list the segments of logs in the store",
+    "prune": "plan or do the deletion of segments that are old enough",
+    "restore": "bring segments of a log back",
+    "rotate": "cut logs, scrub them and ship them, without losing a line",
     "scrub": "take addresses and other personal data out of log lines",
+    "show": "show what one segment is and, with a private key, what was done to it",
 }
 
 
