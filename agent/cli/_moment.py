@@ -8,7 +8,7 @@ from agent import clock
 from agent.errors import Art32Error, Code
 
 
-def moment(text: str | None) -> datetime | None:
+def moment(text: str | None, option: str) -> datetime | None:
     """Return the moment of an option; None when it was not given, raise USAGE when it is none."""
     if text is None:
         return None
@@ -18,5 +18,5 @@ def moment(text: str | None) -> datetime | None:
         raise Art32Error(
             Code.USAGE,
             f"`{text}` is no moment with a time zone",
-            hint="as in 2026-11-23T03:15:00Z",
+            hint=f"as in {option} 2026-11-23T03:15:00Z",
         ) from None

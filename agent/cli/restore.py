@@ -75,7 +75,7 @@ def command(
 
     config = context.load()
     store = open_store(config.store)
-    at_moment = moment(at)
+    at_moment = moment(at, "--at")
     with identity.reader(config) as reader:
         backups = catalog.read(
             store, reader, config.store.prefix, host=host or config.host, source=source

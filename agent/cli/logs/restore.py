@@ -61,8 +61,8 @@ def command(
         log,
         host=host,
         ids=ids,
-        since=moment(since),
-        until=moment(until),
+        since=moment(since, "--since"),
+        until=moment(until, "--until"),
         raw=raw,
     )
     with Progress(f"restoring {log}", chosen.stored_bytes) as progress:
