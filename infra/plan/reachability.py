@@ -25,8 +25,9 @@ from infra.plan.network import (
     Node,
     Subnet,
 )
-from infra.plan.ports import ANY_CLIENT, EVERYTHING, LINUX, NOTHING, Ports, ephemeral
+from infra.plan.ports import ANY_CLIENT, EVERYTHING, LINUX, NOTHING, Ports, ephemeral, tcp
 
+_SERVED = tcp(80, 443)  # all that S3 and DynamoDB listen on
 _MACHINES = ("group", "template", "server")
 
 
@@ -182,7 +183,7 @@ def _to_gateway(network: Network, node: Node, endpoint: str) -> Iterator[Flow | 
         here = network.subnets[name]
         passed = NOTHING
         if endpoint in here.endpoints:
-            passed = _together(opening) & _towards(here, INTERNET, node)
+            passed = _together(opening) & _SERVED & _towards(here, INTERNET, node)
         found.append(passed)
     places = _places(opening, _together(opening))
     yield from _reported(node.name, endpoint, found, _together(naming), "gateway endpoint", places)

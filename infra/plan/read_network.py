@@ -21,7 +21,7 @@ from infra.plan.network import (
     Subnet,
 )
 from infra.plan.ports import of_rule
-from infra.plan.read_nodes import nodes_of, policy_words, service, targets
+from infra.plan.read_nodes import named, nodes_of, policy_words, service, targets
 
 
 def read(graph: Graph) -> Network:
@@ -37,8 +37,9 @@ def read(graph: Graph) -> Network:
         for one in graph.of("aws:ec2:VpcEndpoint")
         if one.get("vpcEndpointType", "Gateway") == "Gateway"
     }
-    nodes = {one.name: one for one in nodes_of(graph)}
-    known = {one.urn for one in nodes.values()}
+    found = list(nodes_of(graph))
+    known = {one.urn for one in found}
+    nodes = {one.name: one for one in named(found)}
     return Network(
         ranges=ranges,
         subnets={one.name: _subnet(graph, one) for one in graph.of("aws:ec2:Subnet")},
@@ -118,7 +119,7 @@ def _subnet(graph: Graph, subnet: Resource) -> Subnet:
     zone = str(subnet.get("availabilityZone") or subnet.get("availabilityZoneId") or "?")
     return Subnet(
         name=subnet.name,
-        tier=_tag(subnet, "tier", "art32:tier") or subnet.name.rpartition("-")[0] or subnet.name,
+        tier=_tag(subnet, "art32tier", "tier") or subnet.name.rpartition("-")[0] or subnet.name,
         zone=zone,
         ranges=tuple(one for one in ranges if one is not None),
         acl=tuple(_acl_rules(graph, acls[0])) if acls else None,

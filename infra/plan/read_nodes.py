@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from infra.graph import Graph, Resource
@@ -44,7 +46,7 @@ def nodes_of(graph: Graph) -> Iterator[Node]:
             for group in groups
             for subnet in targets(graph, group, "subnetIds", "aws:ec2:Subnet")
         ]
-        yield Node(**{**node.__dict__, "subnets": tuple(names)})
+        yield replace(node, subnets=tuple(names))
     for one in graph.of("aws:ec2:VpcEndpoint"):
         if one.get("vpcEndpointType", "Gateway") == "Interface":
             yield _node(
@@ -53,6 +55,32 @@ def nodes_of(graph: Graph) -> Iterator[Node]:
     for one in graph.of("aws:lambda:Function"):
         if one.get("vpcConfig"):
             yield _node(graph, one, "function", "vpcConfig", "vpcConfig")
+
+
+def named(nodes: list[Node]) -> Iterator[Node]:
+    """Yield the nodes with names of their own: endpoints that share groups and subnets as one,
+    whoever is alone in a security group by the group's name (it is the duty's).
+    """
+    shared: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Node]] = {}
+    for node in nodes:
+        if node.kind == "endpoint":
+            shared.setdefault((node.groups, node.subnets), []).append(node)
+    nodes = [node for node in nodes if node.kind != "endpoint"] + [
+        replace(all_[0], detail=", ".join(sorted(one.detail for one in all_)))
+        for all_ in shared.values()
+    ]
+    members = Counter(name for node in nodes for name in node.groups)
+    taken: set[str] = set()
+    for node in nodes:
+        name = node.name
+        if len(node.groups) == 1 and members[node.groups[0]] == 1:
+            name = node.groups[0]
+        for other in (name, node.name, f"{node.name} ({node.kind})", node.urn):
+            if other not in taken:
+                name = other
+                break
+        taken.add(name)
+        yield replace(node, name=name)
 
 
 def _machines(graph: Graph, group: Resource | None, template: Resource) -> Iterator[Node]:
@@ -68,13 +96,11 @@ def _machines(graph: Graph, group: Resource | None, template: Resource) -> Itera
     count = 0
     if group is not None:
         count = int(group.get("desiredCapacity", group.get("minSize", 0)) or 0)
-    yield Node(
-        **{
-            **node.__dict__,
-            "groups": tuple(dict.fromkeys(groups)),
-            "count": count,
-            "detail": str(template.get("instanceType", "")),
-        }
+    yield replace(
+        node,
+        groups=tuple(dict.fromkeys(groups)),
+        count=count,
+        detail=str(template.get("instanceType", "")),
     )
 
 

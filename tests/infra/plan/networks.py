@@ -122,3 +122,71 @@ def open_to_all(network: Network) -> Network:
             network, name, allow(False, EVERYTHING, INTERNET), allow(True, EVERYTHING, INTERNET)
         )
     return network
+
+
+def typical(zones: tuple[str, ...] = ("eu-central-1a", "eu-central-1b")) -> Network:
+    """Return a network of the size that a company of ten people has: every service, four tiers."""
+    subnets: dict[str, Subnet] = {}
+    for row, tier in enumerate(("public", "private", "data", "isolated")):
+        for column, zone in enumerate(zones):
+            routes: dict[Network4or6, str] = {}
+            if tier == "public":
+                routes = {INTERNET: INTERNET_GATEWAY}
+            if tier == "private":
+                routes = {INTERNET: "nat-a"}
+            subnets[f"{tier}-{zone[-1]}"] = Subnet(
+                f"{tier}-{zone[-1]}",
+                tier,
+                zone,
+                (ip_network(f"10.32.{(row * 4 + column) * 16}.0/20"),),
+                None,
+                tier,
+                routes,
+                ("s3",) if tier in ("private", "isolated") else (),
+            )
+    everywhere = {
+        tier: tuple(name for name in subnets if name.startswith(tier))
+        for tier in ("public", "private", "data", "isolated")
+    }
+    links = [
+        ("alb", "web", 8443),
+        ("web", "db", 5432),
+        ("dumper", "db", 5432),
+        ("restorer", "db", 5432),
+        ("web", "mail", 587),
+        *((each, "endpoints", 443) for each in ("web", "dumper", "keeper", "mail", "restorer")),
+    ]
+    rules: dict[str, list[GroupRule]] = {
+        name: []
+        for name in ("alb", "web", "db", "mail", "dumper", "keeper", "restorer", "endpoints")
+    }
+    for source, target, port in links:
+        rules[source].append(GroupRule(True, tcp(port), target, f"firewall.py:{port}"))
+        rules[target].append(GroupRule(False, tcp(port), source, f"firewall.py:{port}"))
+    for port in (80, 443):
+        rules["alb"].append(GroupRule(False, tcp(port), INTERNET, "firewall.py:1"))
+        for host in ("web", "mail", "dumper", "keeper"):
+            rules[host].append(GroupRule(True, tcp(port), INTERNET, "firewall.py:2"))
+    rules["mail"].append(GroupRule(True, tcp(587), INTERNET, "firewall.py:3"))
+    rules["restorer"].append(GroupRule(True, tcp(443), "prefix list s3", "firewall.py:4"))
+    private = everywhere["private"]
+    nodes = [
+        Node("alb", "balancer", everywhere["public"], ("alb",), public=True),
+        Node("web", "group", private, ("web",), count=2, detail="t4g.medium"),
+        Node("mail", "server", private[:1], ("mail",), detail="t4g.small"),
+        Node("dumper", "group", private, ("dumper",), detail="t4g.micro"),
+        Node("keeper", "group", private, ("keeper",), detail="t4g.micro"),
+        Node("endpoints", "endpoint", private, ("endpoints",), detail="ssm, logs, kms"),
+        Node("db", "database", everywhere["data"], ("db",), detail="db.t4g.small"),
+        Node(
+            "restorer", "group", everywhere["isolated"], ("restorer",), count=0, detail="t4g.medium"
+        ),
+    ]
+    return Network(
+        (ip_network("10.32.0.0/16"),),
+        subnets,
+        {name: tuple(each) for name, each in rules.items()},
+        {node.name: node for node in nodes},
+        {"nat-a": "public-a"},
+        {"s3": "s3"},
+    )
