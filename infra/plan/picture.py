@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from infra.plan.layout import Band, Bar, Layout, Trunk, arrange
+from infra.plan.diagram import Band, Bar, Diagram, Trunk, arrange
+from infra.plan.layout import place
 from infra.plan.markup import Element, element
 from infra.plan.network import Network
 from infra.plan.reachability import Reachability
@@ -71,7 +72,8 @@ def draw(
 
     `wide` has a column for each zone; without, it fits a telephone held upright.
     """
-    layout = arrange(network, reachability, wide=wide)
+    layout = arrange(network, reachability)
+    place(layout, wide=wide)
     mark = "wide" if wide else "narrow"
     root = element(
         "svg",
@@ -99,7 +101,7 @@ def draw(
     return root
 
 
-def _legend(root: Element, layout: Layout) -> None:
+def _legend(root: Element, layout: Diagram) -> None:
     """Say what the lines mean: colour alone would not do."""
     columns = 5 if layout.wide else 2
     step = 165 if layout.wide else 185
@@ -115,21 +117,21 @@ def _legend(root: Element, layout: Layout) -> None:
         root.append(element("text", words, class_="small", x=x + 36, y=_n(y + 4)))
 
 
-def _description(layout: Layout) -> str:
+def _description(layout: Diagram) -> str:
     arrows = "; ".join(
         f"{', '.join(one.sources)} to {one.destination} on {one.ports}" for one in layout.trunks
     )
     return f"Tiers from top to bottom: {', '.join(one.name for one in layout.bands)}. {arrows}."
 
 
-def _frame(root: Element, layout: Layout) -> None:
+def _frame(root: Element, layout: Diagram) -> None:
     x, y, width, height = layout.frame
     root.append(element("rect", class_="frame", x=x, y=y, width=_n(width), height=_n(height), rx=8))
     words = f"VPC {layout.ranges}"
     root.append(element("text", words, class_="small", x=x + 10, y=_n(y + 17)))
 
 
-def _band(root: Element, layout: Layout, band: Band) -> None:
+def _band(root: Element, layout: Diagram, band: Band) -> None:
     kind = "band public" if "internet gateway" in band.route else "band"
     root.append(
         element(
@@ -186,7 +188,7 @@ def _band(root: Element, layout: Layout, band: Band) -> None:
         )
 
 
-def _bar(root: Element, layout: Layout, bar: Bar) -> None:
+def _bar(root: Element, layout: Diagram, bar: Bar) -> None:
     inside = bar.kind not in ("internet", "range", "service")
     made = element("g", element("title", f"{bar.name}: {bar.detail}" if bar.detail else bar.name))
     made.append(
@@ -206,14 +208,14 @@ def _bar(root: Element, layout: Layout, bar: Bar) -> None:
         words.append(f"zones {' '.join(one[-1] for one in bar.zones)}")
     lines = [(bar.name, "name"), *((one, "small") for one in words)]
     top = middle - 15 * (len(lines) - 1) / 2 + 4
-    for place, (text, kind) in enumerate(lines):
+    for row, (text, kind) in enumerate(lines):
         made.append(
             element(
                 "text",
-                _fit(text, bar.width - (42 if place else 90), 7.4 if place == 0 else 5.6),
+                _fit(text, bar.width - (42 if row else 90), 7.4 if row == 0 else 5.6),
                 class_=kind,
                 x=_n(bar.x + 34),
-                y=_n(top + 15 * place),
+                y=_n(top + 15 * row),
             )
         )
     icon = _ICONS.get(bar.kind, _ICONS["server"])
@@ -246,7 +248,7 @@ def _vertical(trunk: Trunk) -> Element:
     return element("g", element("path", class_="line", d=d), class_=f"trunk {trunk.style}")
 
 
-def _trunk(layout: Layout, trunk: Trunk) -> Element:
+def _trunk(layout: Diagram, trunk: Trunk) -> Element:
     words = f"{', '.join(trunk.sources)} \N{RIGHTWARDS ARROW} {trunk.destination}: {trunk.ports}"
     made = element("g", element("title", words), class_=f"trunk {trunk.style}")
     x, edge = trunk.x, layout.edge - 10

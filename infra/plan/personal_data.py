@@ -1,0 +1,269 @@
+"""What holds personal data, and for how long: every place that a stack makes for it.
+
+The list comes from what AWS keeps, by kind of resource, and not from the tags alone: a place that
+no tag speaks of is a finding. How long is read from the settings that end things (retention,
+lifecycle, locks); the tag `RetentionDays` is what somebody promised and is compared with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from infra.graph import Graph, Resource
+
+LOG_DAYS = 30
+"""How long client addresses may be kept at most in what AWS logs."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One place: what is in it, how long, what ends it, how it is encrypted, what is wrong.
+
+    `days` is when the last of it is gone after it came, None for live data; `resource` is where
+    the program makes it.
+    """
+
+    resource: Resource
+    what: str
+    keeps: str
+    days: int | None
+    ended_by: str
+    encrypted: str
+    problems: tuple[str, ...] = ()
+
+
+def places(graph: Graph) -> tuple[Place, ...]:
+    """Return every place, the live data first, then by how long it is kept."""
+    found = [_judged(place) for one in graph.resources for place in _of(graph, one)]
+    return tuple(
+        sorted(found, key=lambda one: (one.days is not None, -(one.days or 0), one.resource.urn))
+    )
+
+
+def _of(graph: Graph, one: Resource) -> Iterator[Place]:
+    tag = one.get("tags.PersonalData")
+    reader = _READERS.get(one.kind)
+    if tag == "no" and not (one.kind in _BY_WRITER and _written(graph, one, _BY_WRITER[one.kind])):
+        return
+    if reader is not None:
+        yield from reader(graph, one)
+    elif tag == "yes":
+        promised = _promised(one)
+        keeps = "until it is deleted" if promised is None else f"{promised} days, as its tag says"
+        yield Place(one, "personal data, by its tag", keeps, promised, "not known here", "?")
+
+
+def _promised(one: Resource) -> int | None:
+    text = str(one.get("tags.RetentionDays", ""))
+    return int(text) if text.isdigit() else None
+
+
+def _judged(place: Place) -> Place:
+    one, problems = place.resource, list(place.problems)
+    if one.get("tags.PersonalData") == "no":
+        problems.append("its tag says that it holds no personal data")
+    elif one.get("tags") is not None and one.get("tags.PersonalData") is None:
+        problems.append("no tag says whether it holds personal data")
+    promised = _promised(one)
+    if promised is not None and place.days is not None and place.days > promised:
+        problems.append(f"its tag promises {promised} days")
+    return Place(**{**place.__dict__, "problems": tuple(problems)})
+
+
+def _written(graph: Graph, one: Resource, writers: Mapping[str, str]) -> str:
+    """Return what AWS writes into a place, judged by who refers to it."""
+    found = {writers[user.kind] for user in graph.users(one) if user.kind in writers}
+    return "; ".join(sorted(found))
+
+
+def _key(graph: Graph, one: Resource, *inputs: str) -> str:
+    for name in inputs:
+        if one.get(name):
+            keys = [key.name for key in graph.targets(one, name) if key.kind == "aws:kms:Key"]
+            return f"KMS key {keys[0]}" if keys else "KMS"
+    return ""
+
+
+def _log_group(graph: Graph, one: Resource) -> Iterator[Place]:
+    days = int(one.get("retentionInDays") or 0)
+    what = _written(graph, one, _LOG_WRITERS) or "log lines of our programs"
+    problems = [] if days else ["nothing ever ends it"]
+    if days > LOG_DAYS:
+        problems.append(f"more than {LOG_DAYS} days for client addresses")
+    yield Place(
+        one,
+        what,
+        f"{days} days" if days else "for ever",
+        days or _FOR_EVER,
+        "CloudWatch Logs",
+        _key(graph, one, "kmsKeyId") or "AWS's own key",
+        tuple(problems),
+    )
+
+
+_FOR_EVER = 10**6
+_LOG_WRITERS = {
+    "aws:ec2:FlowLog": "addresses of clients and servers, of every connection",
+    "aws:wafv2:WebAclLoggingConfiguration": "addresses and request lines of clients that were "
+    "blocked or counted",
+    "aws:cloudtrail:Trail": "who of us did what at AWS, from which address",
+    "aws:rds:Instance": "the database's log: statements that failed, addresses of our servers",
+}
+
+
+def _bucket(graph: Graph, one: Resource) -> Iterator[Place]:
+    rules = [
+        rule
+        for found in graph.attached(one, "aws:s3:BucketLifecycleConfiguration", "bucket")
+        for rule in found.get("rules") or []
+        if rule.get("status", "Enabled") == "Enabled"
+    ]
+    locks = [
+        int(found.get("rule.defaultRetention.days") or 0)
+        for found in graph.attached(one, "aws:s3:BucketObjectLockConfiguration", "bucket")
+    ]
+    ends = [
+        (_prefix(rule), int(rule["expiration"]["days"]))
+        for rule in rules
+        if (rule.get("expiration") or {}).get("days")
+    ]
+    noncurrent = [
+        int((rule.get("noncurrentVersionExpiration") or {}).get("noncurrentDays") or 0)
+        for rule in rules
+    ]
+    lock, promised = max(locks, default=0), _promised(one)
+    words, problems, days = [], [], 0
+    for prefix, count in ends:
+        words.append(f"{prefix or 'everything'}: {count} days")
+        days = max(days, count)
+    if not any(prefix == "" for prefix, _ in ends):
+        if promised is None:
+            problems.append("nothing ever ends it")
+        else:
+            words.append(f"backups: {promised} days, then deleted by the keeper")
+            days = max(days, promised, lock)
+    if lock:
+        words.append(f"no version goes before its lock of {lock} days ends")
+    if max(noncurrent, default=0):
+        tail = max(noncurrent)
+        words.append(
+            "what is deleted is gone a day after, lock permitting"
+            if tail == 1
+            else f"what is deleted is gone after {tail} days"
+        )
+        days += tail
+    what = _written(graph, one, _BUCKET_WRITERS) or (
+        "backups and logs, encrypted with OpenPGP before they come here" if lock else "objects"
+    )
+    encryption = "SSE-S3"
+    for found in graph.attached(one, "aws:s3:BucketServerSideEncryptionConfiguration", "bucket"):
+        if "aws:kms" in str(found.get("rules")):
+            encryption = _key(graph, found, "rules") or "KMS"
+    if lock:
+        encryption = f"OpenPGP; {encryption} around it"
+    yield Place(
+        one,
+        what,
+        "; ".join(words) or "for ever",
+        days or _FOR_EVER,
+        "lifecycle rules" if ends else "keeper and lifecycle rules",
+        encryption,
+        tuple(problems),
+    )
+
+
+_BUCKET_WRITERS = {
+    "aws:cloudtrail:Trail": "who of us did what at AWS, from which address",
+    "aws:lb:LoadBalancer": "access log: addresses and request lines of all clients",
+    "aws:cfg:DeliveryChannel": "configuration of our resources",
+}
+
+
+def _prefix(rule: Mapping[str, object]) -> str:
+    given = rule.get("filter")
+    prefix = given.get("prefix") if isinstance(given, Mapping) else rule.get("prefix")
+    return str(prefix or "")
+
+
+def _database(graph: Graph, one: Resource) -> Iterator[Place]:
+    key = _key(graph, one, "kmsKeyId") or ("KMS" if one.get("storageEncrypted") else "nothing")
+    problems = () if one.get("storageEncrypted") else ("it is not encrypted",)
+    what = "the application's data"
+    erasure = "`art32 subject erase`, person by person"
+    yield Place(one, what, "until it is deleted", None, erasure, key, problems)
+    days = int(one.get("backupRetentionPeriod") or 0)
+    if days:
+        what = "automated backups of it, for any point in time"
+        yield Place(one, what, f"{days} days", days, "RDS", key, problems)
+
+
+def _volume(graph: Graph, one: Resource) -> Iterator[Place]:
+    key = _key(graph, one, "kmsKeyId") or ("EBS" if one.get("encrypted") else "nothing")
+    problems = () if one.get("encrypted") else ("it is not encrypted",)
+    erasure = "`art32 subject erase`, person by person"
+    what = "live data on a volume"
+    yield Place(one, what, "until it is deleted", None, erasure, key, problems)
+
+
+def _queue(graph: Graph, one: Resource) -> Iterator[Place]:
+    seconds = int(one.get("messageRetentionSeconds") or 345600)
+    days = -(-seconds // 86400)
+    what = "addresses of recipients in bounces and complaints"
+    key = _key(graph, one, "kmsMasterKeyId") or (
+        "SSE-SQS" if one.get("sqsManagedSseEnabled") else "nothing"
+    )
+    problems = ("it is not encrypted",) if key == "nothing" else ()
+    yield Place(one, what, f"{days} days, or until it is read", days, "SQS", key, problems)
+
+
+def _plan(_: Graph, one: Resource) -> Iterator[Place]:
+    for rule in one.get("rules") or []:
+        days = int((rule.get("lifecycle") or {}).get("deleteAfter") or 0)
+        name = rule.get("ruleName", one.name)
+        problems = () if days else ("nothing ever ends them",)
+        what = f"snapshots of database and volumes (rule {name})"
+        keeps = f"{days} days" if days else "for ever"
+        yield Place(one, what, keeps, days or _FOR_EVER, "AWS Backup", "as the vault", problems)
+        for copy in rule.get("copyActions") or []:
+            days = int((copy.get("lifecycle") or {}).get("deleteAfter") or 0)
+            keeps = f"{days} days" if days else "for ever"
+            problems = () if days else ("nothing ever ends them",)
+            what = f"copies of these snapshots in another region (rule {name})"
+            yield Place(one, what, keeps, days or _FOR_EVER, "AWS Backup", "as the vault", problems)
+
+
+def _suppression(_: Graph, one: Resource) -> Iterator[Place]:
+    reasons = one.get("suppressedReasons") or one.get("suppressionOptions.suppressedReasons")
+    if reasons:
+        what = "addresses to which SES sends no more, after a bounce or a complaint"
+        keeps = "until it is taken off the list"
+        erasure = "a person: `aws sesv2 delete-suppressed-destination`"
+        yield Place(one, what, keeps, None, erasure, "AWS's own key")
+
+
+def _vault(graph: Graph, one: Resource) -> Iterator[Place]:
+    longest = [
+        int(lock.get("maxRetentionDays") or 0)
+        for lock in graph.attached(one, "aws:backup:VaultLockConfiguration", "backupVaultName")
+    ]
+    days = max(longest, default=0)
+    keeps = (
+        f"whatever comes, {days} days at most (vault lock)" if days else "as long as its plan says"
+    )
+    key = _key(graph, one, "kmsKeyArn") or "AWS's own key"
+    yield Place(one, "the vault of the snapshots", keeps, days, "AWS Backup", key)
+
+
+_READERS: Mapping[str, Callable[[Graph, Resource], Iterator[Place]]] = {
+    "aws:backup:Plan": _plan,
+    "aws:backup:Vault": _vault,
+    "aws:cloudwatch:LogGroup": _log_group,
+    "aws:ebs:Volume": _volume,
+    "aws:rds:Instance": _database,
+    "aws:s3:Bucket": _bucket,
+    "aws:sesv2:AccountSuppressionAttributes": _suppression,
+    "aws:sesv2:ConfigurationSet": _suppression,
+    "aws:sqs:Queue": _queue,
+}
+_BY_WRITER = {"aws:cloudwatch:LogGroup": _LOG_WRITERS, "aws:s3:Bucket": _BUCKET_WRITERS}
