@@ -241,12 +241,12 @@ def _with_preview(graph: Graph, data: Mapping[str, Any], path: Path) -> Comparis
     unchanged: set[str] = set()
     seen: set[str] = set()
     for step in steps:
-        urn = step.get("urn") if isinstance(step, dict) else None
-        operation = step.get("op") if isinstance(step, dict) else None
-        parts = urn.split("::") if isinstance(urn, str) else []
+        given = step if isinstance(step, dict) else {}
+        urn, operation = str(given.get("urn", "")), str(given.get("op", ""))
+        parts = urn.split("::")
         if len(parts) < 4 or operation not in _OPERATIONS:
             raise PlanError(
-                f"`{path}` has a step that this version does not know: `{str(operation)[:40]}`",
+                f"`{path}` has a step that this version does not know: `{operation[:40]}`",
                 "report it with the version of Pulumi",
             )
         stack, project = parts[0].removeprefix("urn:pulumi:"), parts[1]
