@@ -11,7 +11,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
 	--exclude-newer P7D --custom-compile-command 'make lock'
 
-.PHONY: help demo test check format docs lock bench clean environment packages
+.PHONY: help demo plan test check format docs lock bench clean environment packages
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -20,6 +20,12 @@ demo: ## Back up, verify and restore generated data with throw-away keys and ser
 	@scripts/system-packages demo
 	@scripts/environment agent
 	$(BIN)/python -m demo
+
+plan: ## Show a stack before it is applied: STACK=prod [AGAINST=preview.json] [OUTPUT=plan.html].
+	@: "$${STACK:?say which stack: make plan STACK=prod}"
+	@scripts/environment dev
+	@$(BIN)/python -m infra.plan --stack "$$STACK" $${AGAINST:+--against "$$AGAINST"} \
+		$${OUTPUT:+--output "$$OUTPUT"} $${SAVE:+--save "$$SAVE"}
 
 test: ## Install what the tests need and run all of them.
 	@scripts/system-packages test

@@ -7,6 +7,7 @@ pytest_plugins = [
     "tests.fixtures.repository",
     "tests.fixtures.databases",
     "tests.fixtures.s3",
+    "tests.fixtures.chromium",
 ]
 
 # a busy machine is no defect: no example has a time limit of its own

@@ -44,9 +44,9 @@ def costs(plan: Plan) -> Element:
         ),
         table(
             "use, as assumed in infra/plan/prices/usage.toml",
-            columns,
-            [*(_row(one) for one in assumed), _sum(estimate, assumed=True)],
-            numbers=(2, 3, 4),
+            [*columns[:1], *columns[2:]],
+            [_without(row, 1) for row in (*map(_row, assumed), _sum(estimate, assumed=True))],
+            numbers=(1, 2, 3),
         ),
         element(
             "p",
@@ -96,6 +96,10 @@ def _row(item: _Item) -> Row:
     return Row([line.item, _names(item.names), quantity, price, shown])
 
 
+def _without(row: Row, place: int) -> Row:
+    return replace(row, cells=[*row.cells[:place], *row.cells[place + 1 :]])
+
+
 def _names(names: list[str]) -> str:
     known = [name for name in names if name]
     if len(known) > 4:
@@ -129,7 +133,7 @@ def resources(plan: Plan) -> Element:
         [
             fold(
                 name,
-                f"{len(group)} resources",
+                counted(len(group), "resource"),
                 table(
                     name,
                     ("name", "kind", "kept when dropped", "made at"),
@@ -142,6 +146,11 @@ def resources(plan: Plan) -> Element:
             for name, group in sorted(groups.items())
         ],
     )
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, in the plural where it is one."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _component(graph: Graph, one: Resource) -> str:

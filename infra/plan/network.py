@@ -89,3 +89,16 @@ class Network:
     gateways: Mapping[str, str] = field(default_factory=dict)
     policies: Mapping[str, str] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
+
+
+def covers(outer: Network4or6, inner: Network4or6) -> bool:
+    """Tell whether a range holds all of another."""
+    return outer.version == inner.version and (
+        int(outer.network_address) <= int(inner.network_address)
+        and int(outer.broadcast_address) >= int(inner.broadcast_address)
+    )
+
+
+def meets(one: Network4or6, other: Network4or6) -> bool:
+    """Tell whether two ranges share an address: one then holds the other."""
+    return covers(one, other) or covers(other, one)

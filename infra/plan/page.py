@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infra.plan import cost_section, sections
+from infra.plan import cost_section, personal_data, records, sections
+from infra.plan.comparison import Action
 from infra.plan.markup import Element, element, html
 from infra.plan.picture import STYLE
-from infra.plan.plan import Plan, concerns
+from infra.plan.plan import Plan, broken, concerns
 
 _CSS = Path(__file__).with_name("page.css")
 _CONTENTS = (
@@ -18,6 +19,12 @@ _CONTENTS = (
     ("controls", "controls"),
     ("costs", "costs"),
     ("resources", "resources"),
+)
+_CALM: tuple[tuple[Action, str], ...] = (
+    ("create", "new"),
+    ("update", "updated"),
+    ("change", "changed"),
+    ("keep", "dropped"),
 )
 _SHOWN = 12
 
@@ -42,8 +49,8 @@ def render(plan: Plan) -> str:
         sections.changes(plan),
         sections.picture(plan),
         sections.reach(plan),
-        sections.personal_data(plan),
-        sections.controls(plan),
+        records.personal_data(plan),
+        records.controls(plan),
         cost_section.costs(plan),
         cost_section.resources(plan),
         id="main",
@@ -87,7 +94,7 @@ def _verdict(plan: Plan) -> Element:
         return element("div", element("p", words), class_="verdict good", role="status")
     count = "One thing" if len(found) == 1 else f"{len(found)} things"
     items = [
-        element("li", sections.marked(one.sentence), " ", element("a", "more", href=f"#{one.section}"))
+        element("li", sections.marked(one.sentence), " ", _link(one.section))
         for one in found[:_SHOWN]
     ]
     if len(found) > _SHOWN:
@@ -99,6 +106,10 @@ def _verdict(plan: Plan) -> Element:
         class_="verdict bad",
         role="status",
     )
+
+
+def _link(section: str) -> Element:
+    return element("a", f"see {dict(_CONTENTS)[section]}", href=f"#{section}")
 
 
 def _tiles(plan: Plan) -> Element:
@@ -128,16 +139,7 @@ def _changes_tile(plan: Plan) -> Element:
     if found.against == "nothing":
         return _tile("changes", "changes", "not known", "compared with nothing")
     lost = len([one for one in found.changes if one.dangerous])
-    counts = [
-        f"{len(found.of(action))} {word}"
-        for action, word in (
-            ("create", "new"),
-            ("update", "updated"),
-            ("change", "changed"),
-            ("keep", "dropped"),
-        )
-        if found.of(action)
-    ]
+    counts = [f"{len(found.of(action))} {word}" for action, word in _CALM if found.of(action)]
     gone = len(found.of("destroy", "replace"))
     note = ", ".join(counts) or "nothing else"
     if not gone:
@@ -157,14 +159,14 @@ def _exposed_tile(plan: Plan) -> Element:
 
 def _personal_tile(plan: Plan) -> Element:
     wrong = len([one for one in plan.places if one.problems])
-    longest = max((one.days or 0 for one in plan.places), default=0)
+    longest = personal_data.longest(plan.places)
     value = f"{len(plan.places)} places"
     note = f"{wrong} with a problem" if wrong else f"last copy gone after {longest} days"
     return _tile("personal-data", "personal data", value, note, bad=wrong > 0)
 
 
 def _controls_tile(plan: Plan) -> Element:
-    failed = len([one for one in plan.findings if one.failed])
+    failed = len(broken(plan.findings))
     excused = len([one for one in plan.findings if one.problem and one.excuse])
     rules = len({one.rule.id for one in plan.findings})
     value = f"{failed} broken" if failed else f"{rules} rules kept"

@@ -8,19 +8,23 @@ lifecycle, locks); the tag `RetentionDays` is what somebody promised and is comp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from infra.graph import Graph, Resource
 
 LOG_DAYS = 30
 """How long client addresses may be kept at most in what AWS logs."""
 
+_DELAY = 2  # days until AWS's daily lifecycle run has removed what has expired
+
 
 @dataclass(frozen=True)
 class Place:
     """One place: what is in it, how long, what ends it, how it is encrypted, what is wrong.
 
-    `days` is when the last of it is gone after it came, None for live data; `resource` is where
+    `days` is when the last of it is gone after it came, None for live data; `staff` says that it is
+    about the people who run the stack and not about those whose data it holds; `resource` is where
     the program makes it.
     """
 
@@ -31,6 +35,12 @@ class Place:
     ended_by: str
     encrypted: str
     problems: tuple[str, ...] = ()
+    staff: bool = False
+
+
+def longest(found: tuple[Place, ...]) -> int:
+    """Return after how many days the last copy of a person's data is gone."""
+    return max((one.days or 0 for one in found if not one.staff), default=0)
 
 
 def places(graph: Graph) -> tuple[Place, ...]:
@@ -44,7 +54,8 @@ def places(graph: Graph) -> tuple[Place, ...]:
 def _of(graph: Graph, one: Resource) -> Iterator[Place]:
     tag = one.get("tags.PersonalData")
     reader = _READERS.get(one.kind)
-    if tag == "no" and not (one.kind in _BY_WRITER and _written(graph, one, _BY_WRITER[one.kind])):
+    denied = tag == "no" and one.kind != "aws:backup:Plan"  # a plan holds nothing, it makes copies
+    if denied and not (one.kind in _BY_WRITER and _written(graph, one, _BY_WRITER[one.kind])):
         return
     if reader is not None:
         yield from reader(graph, one)
@@ -61,14 +72,14 @@ def _promised(one: Resource) -> int | None:
 
 def _judged(place: Place) -> Place:
     one, problems = place.resource, list(place.problems)
-    if one.get("tags.PersonalData") == "no":
+    if one.get("tags.PersonalData") == "no" and one.kind != "aws:backup:Plan":
         problems.append("its tag says that it holds no personal data")
     elif one.get("tags") is not None and one.get("tags.PersonalData") is None:
         problems.append("no tag says whether it holds personal data")
     promised = _promised(one)
-    if promised is not None and place.days is not None and place.days > promised:
+    if promised is not None and place.days is not None and place.days > promised + _DELAY:
         problems.append(f"its tag promises {promised} days")
-    return Place(**{**place.__dict__, "problems": tuple(problems)})
+    return replace(place, problems=tuple(problems))
 
 
 def _written(graph: Graph, one: Resource, writers: Mapping[str, str]) -> str:
@@ -87,9 +98,15 @@ def _key(graph: Graph, one: Resource, *inputs: str) -> str:
 
 def _log_group(graph: Graph, one: Resource) -> Iterator[Place]:
     days = int(one.get("retentionInDays") or 0)
-    what = _written(graph, one, _LOG_WRITERS) or "log lines of our programs"
+    database = str(one.get("name", "")).startswith("/aws/rds/")
+    what = _written(graph, one, _LOG_WRITERS) or (
+        "the database's log: statements that failed, addresses of our servers"
+        if database
+        else "log lines of our programs"
+    )
     problems = [] if days else ["nothing ever ends it"]
-    if days > LOG_DAYS:
+    staff = what == _TRAIL
+    if days > LOG_DAYS and not staff:
         problems.append(f"more than {LOG_DAYS} days for client addresses")
     yield Place(
         one,
@@ -99,16 +116,17 @@ def _log_group(graph: Graph, one: Resource) -> Iterator[Place]:
         "CloudWatch Logs",
         _key(graph, one, "kmsKeyId") or "AWS's own key",
         tuple(problems),
+        staff,
     )
 
 
+_TRAIL = "who of us did what at AWS, from which address"
 _FOR_EVER = 10**6
 _LOG_WRITERS = {
     "aws:ec2:FlowLog": "addresses of clients and servers, of every connection",
     "aws:wafv2:WebAclLoggingConfiguration": "addresses and request lines of clients that were "
     "blocked or counted",
-    "aws:cloudtrail:Trail": "who of us did what at AWS, from which address",
-    "aws:rds:Instance": "the database's log: statements that failed, addresses of our servers",
+    "aws:cloudtrail:Trail": _TRAIL,
 }
 
 
@@ -137,8 +155,9 @@ def _bucket(graph: Graph, one: Resource) -> Iterator[Place]:
     for prefix, count in ends:
         words.append(f"{prefix or 'everything'}: {count} days")
         days = max(days, count)
-    if not any(prefix == "" for prefix, _ in ends):
-        if promised is None:
+    written = _written(graph, one, _BUCKET_WRITERS)
+    if not any(prefix == "" for prefix, _ in ends) and not (written and ends):
+        if promised is None or written:
             problems.append("nothing ever ends it")
         else:
             words.append(f"backups: {promised} days, then deleted by the keeper")
@@ -153,14 +172,14 @@ def _bucket(graph: Graph, one: Resource) -> Iterator[Place]:
             else f"what is deleted is gone after {tail} days"
         )
         days += tail
-    what = _written(graph, one, _BUCKET_WRITERS) or (
+    what = written or (
         "backups and logs, encrypted with OpenPGP before they come here" if lock else "objects"
     )
     encryption = "SSE-S3"
     for found in graph.attached(one, "aws:s3:BucketServerSideEncryptionConfiguration", "bucket"):
         if "aws:kms" in str(found.get("rules")):
             encryption = _key(graph, found, "rules") or "KMS"
-    if lock:
+    if lock and not written:
         encryption = f"OpenPGP; {encryption} around it"
     yield Place(
         one,
@@ -170,11 +189,12 @@ def _bucket(graph: Graph, one: Resource) -> Iterator[Place]:
         "lifecycle rules" if ends else "keeper and lifecycle rules",
         encryption,
         tuple(problems),
+        written == _TRAIL,
     )
 
 
 _BUCKET_WRITERS = {
-    "aws:cloudtrail:Trail": "who of us did what at AWS, from which address",
+    "aws:cloudtrail:Trail": _TRAIL,
     "aws:lb:LoadBalancer": "access log: addresses and request lines of all clients",
     "aws:cfg:DeliveryChannel": "configuration of our resources",
 }
@@ -217,20 +237,40 @@ def _queue(graph: Graph, one: Resource) -> Iterator[Place]:
     yield Place(one, what, f"{days} days, or until it is read", days, "SQS", key, problems)
 
 
-def _plan(_: Graph, one: Resource) -> Iterator[Place]:
+def _plan(graph: Graph, one: Resource) -> Iterator[Place]:
+    vaults = [each for each in graph.targets(one, "rules") if each.kind == "aws:backup:Vault"]
+    keys = sorted({_key(graph, each, "kmsKeyArn") or "AWS's own key" for each in vaults})
+    key = ", ".join(keys) or "as the vault"
+    most = max((_longest_in(graph, each) for each in vaults), default=0)
     for rule in one.get("rules") or []:
-        days = int((rule.get("lifecycle") or {}).get("deleteAfter") or 0)
         name = rule.get("ruleName", one.name)
-        problems = () if days else ("nothing ever ends them",)
         what = f"snapshots of database and volumes (rule {name})"
-        keeps = f"{days} days" if days else "for ever"
-        yield Place(one, what, keeps, days or _FOR_EVER, "AWS Backup", "as the vault", problems)
+        yield _snapshots(one, what, rule, most, key)
         for copy in rule.get("copyActions") or []:
-            days = int((copy.get("lifecycle") or {}).get("deleteAfter") or 0)
-            keeps = f"{days} days" if days else "for ever"
-            problems = () if days else ("nothing ever ends them",)
             what = f"copies of these snapshots in another region (rule {name})"
-            yield Place(one, what, keeps, days or _FOR_EVER, "AWS Backup", "as the vault", problems)
+            yield _snapshots(one, what, copy, most, key)
+
+
+def _snapshots(one: Resource, what: str, rule: Mapping[str, Any], most: int, key: str) -> Place:
+    days = int((rule.get("lifecycle") or {}).get("deleteAfter") or 0)
+    problems = () if days else ("nothing ever ends them",)
+    keeps = f"{days} days" if days else "for ever"
+    if most:
+        keeps += f"; the vault's lock allows {most} at most"
+    return Place(one, what, keeps, days or _FOR_EVER, "AWS Backup", key, problems)
+
+
+def _longest_in(graph: Graph, vault: Resource) -> int:
+    locks = graph.attached(vault, "aws:backup:VaultLockConfiguration", "backupVaultName")
+    return max((int(lock.get("maxRetentionDays") or 0) for lock in locks), default=0)
+
+
+def _flow_log(graph: Graph, one: Resource) -> Iterator[Place]:
+    """Yield nothing when the flow log ends in a place that is in the list itself."""
+    if not any(each.kind in _BY_WRITER for each in graph.targets(one, "logDestination")):
+        what = _LOG_WRITERS["aws:ec2:FlowLog"]
+        problems = ("it goes to a place that this program does not make",)
+        yield Place(one, what, "not known", _FOR_EVER, "not known", "not known", problems)
 
 
 def _suppression(_: Graph, one: Resource) -> Iterator[Place]:
@@ -243,16 +283,14 @@ def _suppression(_: Graph, one: Resource) -> Iterator[Place]:
 
 
 def _vault(graph: Graph, one: Resource) -> Iterator[Place]:
-    longest = [
-        int(lock.get("maxRetentionDays") or 0)
-        for lock in graph.attached(one, "aws:backup:VaultLockConfiguration", "backupVaultName")
-    ]
-    days = max(longest, default=0)
-    keeps = (
-        f"whatever comes, {days} days at most (vault lock)" if days else "as long as its plan says"
-    )
-    key = _key(graph, one, "kmsKeyArn") or "AWS's own key"
-    yield Place(one, "the vault of the snapshots", keeps, days, "AWS Backup", key)
+    """Yield a vault that no plan of this program fills; the others stand with their plan."""
+    if not graph.users(one, "aws:backup:Plan"):
+        days = _longest_in(graph, one)
+        keeps = f"{days} days at most, by its lock" if days else "as long as is said elsewhere"
+        key = _key(graph, one, "kmsKeyArn") or "AWS's own key"
+        problems = () if days else ("nothing here ever ends it",)
+        what = "snapshots that come from elsewhere"
+        yield Place(one, what, keeps, days or _FOR_EVER, "AWS Backup", key, problems)
 
 
 _READERS: Mapping[str, Callable[[Graph, Resource], Iterator[Place]]] = {
@@ -260,6 +298,7 @@ _READERS: Mapping[str, Callable[[Graph, Resource], Iterator[Place]]] = {
     "aws:backup:Vault": _vault,
     "aws:cloudwatch:LogGroup": _log_group,
     "aws:ebs:Volume": _volume,
+    "aws:ec2:FlowLog": _flow_log,
     "aws:rds:Instance": _database,
     "aws:s3:Bucket": _bucket,
     "aws:sesv2:AccountSuppressionAttributes": _suppression,

@@ -19,7 +19,7 @@ svg.network{font-family:system-ui,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;--p
 --bar:#fff;--public:#fdf3e4;--inwards:#b3430a;--inside:#1f5fae;--outwards:#77368f;
 --service:#1b6e4a}}
 .network .paper{fill:var(--paper)}.network text{fill:var(--ink);font-size:12px}
-.network .name{font-weight:600;font-size:13px}.network .small{fill:var(--muted);font-size:10.5px}
+.network .name{font-weight:600;font-size:13px}.network .small{fill:var(--muted);font-size:11px}
 .network .frame{fill:none;stroke:var(--line);stroke-width:1.5}
 .network .band{fill:var(--band);stroke:var(--line);stroke-width:1}
 .network .band.public{fill:var(--public)}.network .zone{fill:none;stroke:var(--line);
@@ -212,7 +212,7 @@ def _bar(root: Element, layout: Diagram, bar: Bar) -> None:
         made.append(
             element(
                 "text",
-                _fit(text, bar.width - (42 if row else 90), 7.4 if row == 0 else 5.6),
+                _fit(text, bar.width - (42 if row else 90), 7.4 if row == 0 else 5.9),
                 class_=kind,
                 x=_n(bar.x + 34),
                 y=_n(top + 15 * row),
@@ -266,7 +266,7 @@ def _trunk(layout: Diagram, trunk: Trunk) -> Element:
     return made
 
 
-def _fit(text: str, width: float, letter: float = 5.9) -> str:
+def _fit(text: str, width: float, letter: float = 6.1) -> str:
     """Return a text cut to a width; the whole of it stands in the title and in the tables."""
     room = int(width / letter)
     return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from infra.graph import Graph
@@ -32,9 +32,7 @@ class Plan:
     @property
     def exposed(self) -> tuple[Flow, ...]:
         """Return what the outside world can reach."""
-        return tuple(
-            one for one in self.reachability.flows if one.source not in self.network.nodes
-        )
+        return tuple(one for one in self.reachability.flows if one.source not in self.network.nodes)
 
 
 @dataclass(frozen=True)
@@ -86,12 +84,24 @@ def concerns(plan: Plan) -> Iterator[Concern]:
         yield Concern(f"{name} has a place in the network that this page cannot judge", "reach")
     for place in plan.places:
         for problem in place.problems:
-            yield Concern(f"{place.resource}, {place.what}: {problem}", "personal-data")
-    for finding in plan.findings:
-        if finding.failed:
-            yield Concern(f"{finding.resource} {finding.problem}", "controls")
+            where = f"{_words(place.resource.kind)} `{place.resource.name}`"
+            yield Concern(f"{where} holds personal data: {problem}", "personal-data")
+    for group in broken(plan.findings):
+        names = ", ".join(f"`{one.resource.name}`" for one in group[:3])
+        more = f" and {len(group) - 3} more" if len(group) > 3 else ""
+        words = f"{_words(group[0].resource.kind)} {names}{more}: {group[0].problem}"
+        yield Concern(words, "controls")
     for remark in plan.comparison.remarks:
         yield Concern(remark, "changes")
+
+
+def broken(findings: Iterable[Finding]) -> list[list[Finding]]:
+    """Return what is broken, what differs in the resource alone together."""
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
+    for one in findings:
+        if one.failed:
+            groups.setdefault((one.rule.id, one.problem, one.resource.kind), []).append(one)
+    return list(groups.values())
 
 
 def _words(kind: str) -> str:

@@ -24,6 +24,8 @@ from infra.plan.network import (
     Network4or6,
     Node,
     Subnet,
+    covers,
+    meets,
 )
 from infra.plan.ports import ANY_CLIENT, EVERYTHING, LINUX, NOTHING, Ports, ephemeral, tcp
 
@@ -77,9 +79,32 @@ def evaluate(network: Network) -> Reachability:
         else:
             blocked.append(found)
     return Reachability(
-        tuple(sorted(_implied(flows), key=lambda one: (one.source, one.destination, one.way))),
+        tuple(
+            sorted(
+                _implied(_beyond_everybody(flows)),
+                key=lambda one: (one.source, one.destination, one.way),
+            )
+        ),
         tuple(sorted(blocked, key=lambda one: (one.source, one.destination, one.reason))),
     )
+
+
+def _beyond_everybody(flows: list[Flow]) -> list[Flow]:
+    """Return the flows with those to and from a range cut to what the whole internet may not."""
+    known = {(one.source, one.destination): one.ports for one in flows}
+    rest = []
+    for one in flows:
+        ports, pair = one.ports, (_anybody(one.source), _anybody(one.destination))
+        if pair != (one.source, one.destination):
+            ports -= known.get(pair, NOTHING)
+        if ports:
+            rest.append(replace(one, ports=ports))
+    return rest
+
+
+def _anybody(name: str) -> str:
+    """Return `internet` for a range of addresses, any other name as it is."""
+    return "internet" if "/" in name and name[0] in "0123456789abcdef:" else name
 
 
 def _implied(flows: list[Flow]) -> Iterator[Flow]:
@@ -223,20 +248,9 @@ def _outside_peers(network: Network, node: Node, egress: bool) -> list[Network4o
         rule.peer
         for rule in _rules(network, node, egress)
         if not isinstance(rule.peer, str)
-        and not any(_covers(own, rule.peer) for own in network.ranges)
+        and not any(covers(own, rule.peer) for own in network.ranges)
     }
     return sorted(peers, key=lambda one: (one.version, one.prefixlen, int(one.network_address)))
-
-
-def _covers(outer: Network4or6, inner: Network4or6) -> bool:
-    return outer.version == inner.version and (
-        int(outer.network_address) <= int(inner.network_address)
-        and int(outer.broadcast_address) >= int(inner.broadcast_address)
-    )
-
-
-def _meets(one: Network4or6, other: Network4or6) -> bool:
-    return _covers(one, other) or _covers(other, one)
 
 
 def _opened(
@@ -248,9 +262,9 @@ def _opened(
         if isinstance(rule.peer, str):
             fits = isinstance(peer, Node) and rule.peer in peer.groups
         elif isinstance(peer, Node):
-            fits = subnet is not None and any(_meets(rule.peer, one) for one in subnet.ranges)
+            fits = subnet is not None and any(meets(rule.peer, one) for one in subnet.ranges)
         else:
-            fits = _covers(rule.peer, peer)
+            fits = covers(rule.peer, peer)
         if fits:
             fitting.append(rule)
     return fitting
@@ -286,11 +300,11 @@ def _acl(subnet: Subnet, egress: bool, peers: Network4or6) -> Ports:
         return EVERYTHING
     passed, decided = NOTHING, NOTHING
     for rule in sorted(subnet.acl, key=lambda one: one.number):
-        if rule.egress != egress or not _meets(rule.peers, peers):
+        if rule.egress != egress or not meets(rule.peers, peers):
             continue
         if rule.allow:
             passed |= rule.ports - decided
-        if _covers(rule.peers, peers):
+        if covers(rule.peers, peers):
             decided |= rule.ports
     return passed
 
@@ -325,7 +339,7 @@ def _answered(back: Ports, answers: Ports) -> Ports:
 
 def _route(subnet: Subnet, peer: Network4or6) -> str:
     """Return where the narrowest route that holds a whole range leads, or nothing."""
-    fitting = [(one.prefixlen, gate) for one, gate in subnet.routes.items() if _covers(one, peer)]
+    fitting = [(one.prefixlen, gate) for one, gate in subnet.routes.items() if covers(one, peer)]
     return max(fitting)[1] if fitting else ""
 
 

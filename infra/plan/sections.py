@@ -11,25 +11,32 @@ from infra.plan.picture import draw
 from infra.plan.plan import Plan
 from infra.plan.reachability import Flow
 from infra.plan.tables import Row, fold, scroll, section, table
-from infra.policies import Finding
 
 EMPTY = "\N{EN DASH}"
 
 
 def code(text: str) -> Element:
-    """Return a name or a place in the program."""
-    return element("code", text)
+    """Return a name or a place in the program, which may be broken after a slash."""
+    parts = text.split("/")
+    spaced = [part for one in parts[:-1] for part in (f"{one}/", element("wbr"))]
+    return element("code", spaced, parts[-1])
 
 
 def joined(texts: Sequence[str]) -> list[object]:
     """Return places in the program, one after the other."""
-    return [part for text in texts for part in (", ", code(text))][1:]
+    found: list[object] = []
+    for text in texts:
+        found += [", ", code(text)] if found else [code(text)]
+    return found
 
 
 def marked(sentence: str) -> list[object]:
     """Return a sentence with what stands in backticks set as code."""
     parts = sentence.split("`")
-    return [code(part) if place % 2 else part for place, part in enumerate(parts) if part]
+    found: list[object] = []
+    for place, part in enumerate(parts):
+        found.append(code(part) if place % 2 else part)
+    return found
 
 
 def kind_words(kind: str) -> str:
@@ -59,7 +66,9 @@ def changes(plan: Plan) -> Element:
             ),
         )
     parts: list[object] = [
-        element("p", f"Compared with {found.against}. {found.unchanged} resources stay as they are.")
+        element(
+            "p", f"Compared with {found.against}. {found.unchanged} resources stay as they are."
+        )
     ]
     parts += [element("p", remark, class_="warn-text") for remark in found.remarks]
     if not found.changes:
@@ -104,12 +113,14 @@ def picture(plan: Plan) -> Element:
         element(
             "p",
             "Every arrow is a connection that can be opened, with its ports; answers need none. A "
-            "shield is a firewall: a security group at a service, a network ACL at a tier. What can "
+            "shield is a firewall: a security group of a service, an ACL of a tier. What can "
             "reach the internet can reach what the internet reaches: these arrows are left out, ",
             element("a", "the table", href="#reach"),
             " has them.",
         ),
-        element("div", drawn, class_="picture"),
+        element(
+            "div", drawn, class_="picture", tabindex=0, role="region", aria_label="the picture"
+        ),
     )
 
 
@@ -141,7 +152,7 @@ def reach(plan: Plan) -> Element:
         parts.append(
             fold(
                 "Opened and yet closed",
-                f"{len(plan.reachability.blocked)} rules without effect",
+                "rules without effect",
                 table(
                     "a rule without effect is a mistake or superfluous",
                     ("from", "to", "ports", "because"),
@@ -156,7 +167,7 @@ def reach(plan: Plan) -> Element:
         parts.append(
             fold(
                 "What may pass through the endpoints",
-                f"{len(plan.network.policies)} policies",
+                "by the endpoints' own policies",
                 table(
                     "endpoint policies: what is allowed, and the conditions",
                     ("endpoint", "policy"),
@@ -212,115 +223,3 @@ def _matrix(network: Network, flows: Sequence[Flow]) -> Element:
         class_="matrix",
     )
     return scroll(made, "Who can reach whom, as a matrix")
-
-
-def personal_data(plan: Plan) -> Element:
-    """Every place that keeps personal data, for how long, and what ends it."""
-    rows = []
-    for one in plan.places:
-        problems = [element("div", words, class_="bad-text") for words in one.problems]
-        rows.append(
-            Row(
-                [
-                    one.what,
-                    [str(one.resource).replace("`", ""), problems],
-                    one.keeps,
-                    one.ended_by,
-                    one.encrypted,
-                    code(one.resource.source),
-                ],
-                "bad" if problems else "",
-            )
-        )
-    region = plan.facts.get("region", "")
-    longest = max((one.days or 0 for one in plan.places), default=0)
-    return section(
-        "personal-data",
-        "What holds personal data, and for how long",
-        element(
-            "p",
-            f"All of it is kept in {region or 'the region of the stack'}, at AWS as a processor"
-            f"{_elsewhere(plan)}. When a person's data is erased from the live data, the last copy "
-            f"in backups and logs is gone {longest} days later at most; a restore replays the "
-            "erasures. What the application itself sends elsewhere, this page cannot see.",
-        ),
-        table(
-            "live data first, then by how long it is kept",
-            ("what", "where", "kept", "ended by", "encrypted with", "made at"),
-            rows,
-        ),
-    )
-
-
-def _elsewhere(plan: Plan) -> str:
-    others = {
-        str(one.get("region"))
-        for one in plan.graph.resources
-        if one.get("region") and one.get("region") != plan.facts.get("region")
-    }
-    return f", and in {', '.join(sorted(others))}" if others else ""
-
-
-def controls(plan: Plan) -> Element:
-    """What the rules say: broken ones, exceptions with their reasons, then all that is kept."""
-    failed = [one for one in plan.findings if one.failed]
-    excused = [one for one in plan.findings if one.problem and one.excuse]
-    kept: dict[str, list[Finding]] = {}
-    for one in plan.findings:
-        kept.setdefault(one.rule.id, []).append(one)
-    parts: list[object] = []
-    if failed:
-        parts.append(
-            table(
-                f"{len(failed)} broken",
-                ("resource", "problem", "rule", "serves", "made at"),
-                [
-                    Row([str(f.resource).replace("`", ""), f.problem, f.rule.title, _serves(f),
-                         code(f.resource.source)], "bad")
-                    for f in failed
-                ],
-            )
-        )
-    else:
-        parts.append(element("p", "No rule is broken.", class_="good-text"))
-    if excused:
-        parts.append(
-            table(
-                f"{len(excused)} exceptions, each with its reason",
-                ("resource", "rule", "what is not kept", "reason", "serves"),
-                [
-                    Row([str(f.resource).replace("`", ""), f.rule.title, f.problem, f.excuse,
-                         _serves(f)])
-                    for f in excused
-                ],
-            )
-        )
-    held = {name: found for name, found in kept.items() if not any(f.problem for f in found)}
-    parts.append(
-        fold(
-            f"{len(held)} rules kept",
-            f"by {sum(len(found) for found in held.values())} resources",
-            table(
-                "rules without a finding, and at how many resources they looked",
-                ("rule", "serves", "resources"),
-                [Row([f[0].rule.title, _serves(f[0]), len(f)]) for f in held.values()],
-                numbers=(2,),
-            ),
-        )
-    )
-    parts.append(
-        element(
-            "p",
-            "A rule kept is no proof of compliance: it shows what the design asks AWS for. ",
-            "COMPLIANCE.md has the whole matrix.",
-            class_="note",
-        )
-    )
-    return section("controls", "Controls", *parts)
-
-
-def _serves(one: Finding) -> str:
-    words = [f"GDPR {' '.join(one.rule.gdpr)}"] if one.rule.gdpr else []
-    words += [f"FSBP {' '.join(one.rule.fsbp)}"] if one.rule.fsbp else []
-    words += [f"CIS {' '.join(one.rule.cis)}"] if one.rule.cis else []
-    return "; ".join(words)

@@ -187,6 +187,6 @@ def typical(zones: tuple[str, ...] = ("eu-central-1a", "eu-central-1b")) -> Netw
         subnets,
         {name: tuple(each) for name, each in rules.items()},
         {node.name: node for node in nodes},
-        {"nat-a": "public-a"},
+        {"nat-a": f"public-{zones[0][-1]}"},
         {"s3": "s3"},
     )
