@@ -8,6 +8,7 @@ pytest_plugins = [
     "tests.fixtures.databases",
     "tests.fixtures.s3",
     "tests.fixtures.chromium",
+    "tests.fixtures.daemons",
 ]
 
 # a busy machine is no defect: no example has a time limit of its own

@@ -37,10 +37,11 @@ VERBS = {
 
 @dataclass(frozen=True)
 class Context:
-    """The global options."""
+    """The global options; `configured` when a file is named or stands in the usual place."""
 
     config_path: Path
     form: output.Form
+    configured: bool = True
 
     def load(self) -> Configuration:
         """Return the configuration; raise CONFIG_MISSING or CONFIG_INVALID."""
@@ -114,7 +115,8 @@ def root(ctx: click.Context, config_path: Path | None, form: output.Form) -> Non
     Exit status: 0 done, 20 done but a person should look, anything else failed.
     """
     chosen = config_path or Path(os.environ.get("ART32_CONFIG") or DEFAULT_CONFIG)
-    ctx.obj = Context(chosen, form)
+    named = config_path is not None or bool(os.environ.get("ART32_CONFIG"))
+    ctx.obj = Context(chosen, form, named or os.path.lexists(chosen))
 
 
 def _form(arguments: list[str]) -> output.Form:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
+from agent.config.logs_pipe import LogPipe, check_apart
 from agent.config.logs_rotate import LogRetention, RotatedLog
 from agent.config.logs_scan import Scan, Watch
 from agent.config.logs_scrub import Scrub
@@ -16,6 +17,7 @@ class Logs(Section):
     scan: Scan = Field(default_factory=lambda: Scan(), description="Attack detection.")
     watch: Watch = Field(default_factory=lambda: Watch(), description="Files to follow.")
     scrub: Scrub = Field(default_factory=lambda: Scrub(), description="What is taken out.")
+    pipes: tuple[LogPipe, ...] = Field((), description="Ways by which lines come in.")
     rotate: tuple[RotatedLog, ...] = Field((), description="What to cut, scrub and ship.")
     retention: LogRetention = Field(
         default_factory=lambda: LogRetention(), description="For how long."
@@ -30,3 +32,8 @@ class Logs(Section):
             if doubled:
                 raise ValueError(f"two rotated logs have the {what} `{doubled[0]}`")
         return value
+
+    @field_validator("pipes")
+    @classmethod
+    def _apart(cls, value: tuple[LogPipe, ...]) -> tuple[LogPipe, ...]:
+        return check_apart(value)

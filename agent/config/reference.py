@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from agent.config import sources
+from agent.config.logs_pipe import LogPipe
 from agent.config.logs_scrub import Scrub
 from agent.config.model import (
     Configuration,
@@ -42,6 +43,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel], dict[str, str]], ...] = (
     ("[retention]", Retention, {}),
     ("[restore]", Restore, {}),
     ("[logs.scrub]", Scrub, {}),
+    ("[[logs.pipes]]", LogPipe, {}),
     ("[[sources]]", sources.PostgreSQLSource, {"kind": '"postgresql"', "name": '"app"'}),
     ("[[sources]]", sources.MySQLSource, {"kind": '"mysql"', "name": '"shop"'}),
     ("[[sources]]", sources.SQLiteSource, {"kind": '"sqlite"', "name": '"tickets"'}),

@@ -7,6 +7,7 @@ import click
 from agent.cli import LazyGroup
 
 VERBS = {
+    "pipe": "take lines from daemons so that only scrubbed ones reach the disk",
     "scan": "find attacks in log files",
     "list": "list the segments of logs in the store",
     "prune": "plan or do the deletion of segments that are old enough",

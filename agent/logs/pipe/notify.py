@@ -1,0 +1,30 @@
+"""Tells systemd how it stands: sd_notify(3), as a service of `Type=notify` does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+
+
+class Manager:
+    """The service manager, if one listens; `watchdog` is how often it wants to hear, in seconds."""
+
+    def __init__(self) -> None:
+        address = os.environ.pop("NOTIFY_SOCKET", "")
+        microseconds = os.environ.pop("WATCHDOG_USEC", "")
+        ours = os.environ.pop("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        wanted = bool(address) and microseconds.isdecimal() and ours and int(microseconds) > 0
+        self.watchdog = int(microseconds) / 2e6 if wanted else None
+
+    def tell(self, *states: str) -> None:
+        """Send states such as `READY=1`; harmless when nobody listens."""
+        if not self._address:
+            return
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender,
+        ):
+            sender.connect(self._address)
+            sender.send("\n".join(states).encode())
