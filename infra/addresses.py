@@ -21,7 +21,7 @@ class AddressesArgs:
     mail: pulumi.Input[str]
 
 
-class Addresses(Component):
+class Addresses(Component[InfraConfig]):
     """`/art32/<stack>/shared/database`, `.../mail`, `.../backups`.
 
     Protects against: a switch to a restored database that needs a redeployment. It is no CNAME: a

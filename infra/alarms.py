@@ -25,7 +25,7 @@ class AlarmsArgs:
     service_alarms: Sequence[MetricAlarm]
 
 
-class Alarms(Component):
+class Alarms(Component[InfraConfig]):
     """Everything that wakes somebody.
 
     Protects against: silence. What stops reporting is as loud as what reports a fault; what the

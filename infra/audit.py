@@ -29,7 +29,7 @@ class AuditArgs:
     logs_key_arn: pulumi.Input[str]
 
 
-class Audit(Component):
+class Audit(Component[InfraConfig]):
     """A trail over all regions, validated, encrypted, in a locked bucket, searchable for 90 days.
 
     Protects against: a breach that nobody can reconstruct, a thief who deletes his traces (Object

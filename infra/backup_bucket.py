@@ -21,7 +21,7 @@ class BackupBucketArgs:
     config: InfraConfig
 
 
-class BackupBucket(Component):
+class BackupBucket(Component[InfraConfig]):
     """Versioned, locked, write-only for hosts.
 
     Protects against: a stolen host that reads or deletes backups, or locks junk for a century (no

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pulumi
 
 from infra import naming
-from infra.config.model import InfraConfig
+
+Configuration = TypeVar("Configuration", bound=naming.Place)
 
 
-class Component(pulumi.ComponentResource):
+class Component(pulumi.ComponentResource, Generic[Configuration]):
     """A group of resources of type `art32:<area>:<Class>`; each child's parent is this.
 
     Providers are explicit: a component gets one, its children inherit it.
@@ -20,7 +21,7 @@ class Component(pulumi.ComponentResource):
     area: str
 
     def __init__(
-        self, name: str, config: InfraConfig, options: pulumi.ResourceOptions | None = None
+        self, name: str, config: Configuration, options: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__(f"art32:{self.area}:{type(self).__name__}", name, {}, options)
         self.config = config

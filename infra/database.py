@@ -31,7 +31,7 @@ class ManagedDatabaseArgs:
     dumper_role_id: pulumi.Input[str]
 
 
-class ManagedDatabase(Component):
+class ManagedDatabase(Component[InfraConfig]):
     """RDS for PostgreSQL.
 
     Protects against: an unencrypted connection (refused), a password in the state (AWS makes and

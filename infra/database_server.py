@@ -23,7 +23,7 @@ class DatabaseServerArgs:
     machine: Machine
 
 
-class DatabaseServer(Component):
+class DatabaseServer(Component[InfraConfig]):
     """One instance and one volume a generation; data and write-ahead log share the volume.
 
     Protects against: data on a root disk, a snapshot that holds data and log of two instants, and

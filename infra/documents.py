@@ -10,8 +10,7 @@ from typing import Any
 
 import pulumi
 
-from infra.config.model import InfraConfig
-from infra.naming import service
+from infra.naming import Place, service
 
 Statement = Mapping[str, Any]
 Names = pulumi.Input[str] | Sequence[pulumi.Input[str]]
@@ -64,7 +63,7 @@ def document(*statements: Statement) -> pulumi.Output[str]:
     return pulumi.Output.json_dumps({"Version": "2012-10-17", "Statement": list(statements)})
 
 
-def trust(config: InfraConfig, name: str, condition: Condition | None = None) -> pulumi.Output[str]:
+def trust(config: Place, name: str, condition: Condition | None = None) -> pulumi.Output[str]:
     """Return a trust policy for a service, in the stack's account alone.
 
     EC2 sends no source account when it hands a role to an instance, so it goes without.
@@ -82,7 +81,7 @@ def trust(config: InfraConfig, name: str, condition: Condition | None = None) ->
     )
 
 
-def from_account(config: InfraConfig, **arn_like: str) -> Condition:
+def from_account(config: Place, **arn_like: str) -> Condition:
     """Return the condition that keeps other accounts' use of a service out (confused deputy)."""
     condition: dict[str, Mapping[str, Any]] = {
         "StringEquals": {"aws:SourceAccount": config.account_id}

@@ -31,7 +31,7 @@ class DumperArgs:
     master_secret_arn: pulumi.Input[str]
 
 
-class Dumper(Component):
+class Dumper(Component[InfraConfig]):
     """A group of one machine with the writer's rights and a login that reads the database.
 
     Protects against: a managed database that only its own provider's snapshots can bring back. It

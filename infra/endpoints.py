@@ -23,7 +23,7 @@ class EndpointsArgs:
     security_group_id: pulumi.Input[str]
 
 
-class Endpoints(Component):
+class Endpoints(Component[InfraConfig]):
     """Interface endpoints, when the configuration or a running restorer asks for them.
 
     Protects against: data that leaves through AWS' own services into a stranger's account. A

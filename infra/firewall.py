@@ -22,7 +22,7 @@ class FirewallArgs:
     s3_prefix_list_id: pulumi.Input[str]
 
 
-class Firewall(Component):
+class Firewall(Component[InfraConfig]):
     """Security groups by duty; standalone rules, group to group.
 
     Protects against: a machine that is reached by more than its duty needs, and a stolen machine

@@ -22,7 +22,7 @@ class IdentitiesArgs:
     config: InfraConfig
 
 
-class Identities(Component):
+class Identities(Component[InfraConfig]):
     """One role for each duty, and the break-glass role.
 
     Protects against: a host that can read what it has written (writer), whoever deletes backups

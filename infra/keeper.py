@@ -21,7 +21,7 @@ class KeeperArgs:
     machine: Machine
 
 
-class Keeper(Component):
+class Keeper(Component[InfraConfig]):
     """A group of one machine that nothing can connect to.
 
     Protects against: hosts that vouch for themselves. Backups are judged, counted and deleted by a

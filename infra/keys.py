@@ -20,7 +20,7 @@ class KeysArgs:
     config: InfraConfig
 
 
-class Keys(Component):
+class Keys(Component[InfraConfig]):
     """Three customer-managed keys that rotate each year.
 
     Protects against: a disk, a snapshot or a log that is read outside of the account, and one
@@ -62,7 +62,7 @@ class Keys(Component):
         return key
 
 
-def account_root(config: InfraConfig) -> Statement:
+def account_root(config: naming.Place) -> Statement:
     """Return the statement that leaves a key's use to the account's IAM policies.
 
     Without it a key can become unmanageable for everybody (KMS developer guide, "Default key
@@ -113,31 +113,31 @@ def _vault(config: InfraConfig) -> tuple[Statement, ...]:
     return _through(config, "Snapshots", "backup", "ec2", "rds")
 
 
+def log_groups(config: naming.Place) -> Statement:
+    """Return the statement that lets CloudWatch encrypt the account's log groups."""
+    return allow(
+        "LogGroups",
+        _USE,
+        "*",
+        principal={"Service": naming.endpoint(config, "logs")},
+        condition={
+            "ArnLike": {
+                "kms:EncryptionContext:aws:logs:arn": naming.arn(config, "logs", "log-group:*")
+            }
+        },
+    )
+
+
 def _logs(config: InfraConfig) -> tuple[Statement, ...]:
+    trail = naming.arn(config, "cloudtrail", f"trail/{naming.prefixed(config)}")
     return (
-        allow(
-            "LogGroups",
-            _USE,
-            "*",
-            principal={"Service": naming.endpoint(config, "logs")},
-            condition={
-                "ArnLike": {
-                    "kms:EncryptionContext:aws:logs:arn": naming.arn(config, "logs", "log-group:*")
-                }
-            },
-        ),
+        log_groups(config),
         allow(
             "Trail",
             ["kms:GenerateDataKey*", "kms:DescribeKey"],
             "*",
             principal={"Service": naming.service(config, "cloudtrail")},
-            condition={
-                "StringEquals": {
-                    "aws:SourceArn": naming.arn(
-                        config, "cloudtrail", f"trail/{naming.prefixed(config)}"
-                    )
-                }
-            },
+            condition={"StringEquals": {"aws:SourceArn": trail}},
         ),
     )
 

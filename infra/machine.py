@@ -13,7 +13,7 @@ import pulumi_aws.ec2 as ec2
 
 from infra import naming
 from infra.component import Component
-from infra.config.model import Generation
+from infra.config.model import Generation, InfraConfig
 from infra.user_data import DataVolume, render
 
 ROOT_DEVICE = "/dev/xvda"
@@ -35,7 +35,9 @@ class Machine:
     volume: DataVolume | None = None
 
 
-def log_group(component: Component, duty: str, key_arn: pulumi.Input[str]) -> cloudwatch.LogGroup:
+def log_group(
+    component: Component[InfraConfig], duty: str, key_arn: pulumi.Input[str]
+) -> cloudwatch.LogGroup:
     """Make the log group of a duty."""
     config = component.config
     return cloudwatch.LogGroup(
@@ -48,7 +50,7 @@ def log_group(component: Component, duty: str, key_arn: pulumi.Input[str]) -> cl
     )
 
 
-def machine_tags(component: Component, duty: str) -> dict[str, str]:
+def machine_tags(component: Component[InfraConfig], duty: str) -> dict[str, str]:
     """Return the tags of a running machine: its duty is what SSM and the keeper find it by."""
     tags = component.tags(duty, personal_data=duty in ("web", "db", "mail"))
     return {**tags, "Art32Duty": duty, "Art32Patch": component.config.stack}
@@ -64,7 +66,7 @@ def metadata_options() -> ec2.LaunchTemplateMetadataOptionsArgs:
     )
 
 
-def launch_template(component: Component, machine: Machine) -> ec2.LaunchTemplate:
+def launch_template(component: Component[InfraConfig], machine: Machine) -> ec2.LaunchTemplate:
     """Make the template that machines of a duty are started from."""
     config = component.config
     tags = machine_tags(component, machine.duty)
@@ -117,7 +119,9 @@ class Group:
     overlap: bool = False
 
 
-def self_healing_group(component: Component, machine: Machine, group: Group) -> autoscaling.Group:
+def self_healing_group(
+    component: Component[InfraConfig], machine: Machine, group: Group
+) -> autoscaling.Group:
     """Make the group that starts a machine anew when it is lost or unhealthy.
 
     A changed template rolls through the group by itself: with `overlap` one machine at a time
@@ -160,7 +164,7 @@ def with_volume(machine: Machine, volume: DataVolume) -> Machine:
 
 
 def data_volume(
-    component: Component,
+    component: Component[InfraConfig],
     name: str,
     generation: Generation,
     size: int,
@@ -190,7 +194,7 @@ def data_volume(
 
 
 def single_instance(
-    component: Component,
+    component: Component[InfraConfig],
     name: str,
     machine: Machine,
     generation: Generation,

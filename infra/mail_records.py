@@ -54,7 +54,7 @@ def _long_text(value: str) -> str:
     return '""'.join(value[start : start + 255] for start in range(0, len(value), 255))
 
 
-def write(component: Component, records: Sequence[DnsRecord]) -> list[pulumi.Resource]:
+def write(component: Component[InfraConfig], records: Sequence[DnsRecord]) -> list[pulumi.Resource]:
     """Write records to the zone of the stack; without a zone write none."""
     zone = component.config.dns_zone_id
     if zone is None:

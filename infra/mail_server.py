@@ -31,7 +31,7 @@ class MailServerArgs:
     machine: Machine
 
 
-class MailServer(Component):
+class MailServer(Component[InfraConfig]):
     """One instance and one queue volume a generation, and the empty secrets that it reads.
 
     Protects against: a password or a DKIM key in state or user-data (both are put into an empty

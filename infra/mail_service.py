@@ -29,7 +29,7 @@ class MailServiceArgs:
     web_role_id: pulumi.Input[str]
 
 
-class MailService(Component):
+class MailService(Component[InfraConfig]):
     """A verified domain, TLS required, and a queue of what bounced or was complained about.
 
     Protects against: mail in the clear (refused), spoofing (DKIM, SPF by a MAIL FROM of the same

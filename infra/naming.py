@@ -9,91 +9,122 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-
-from infra.config.model import InfraConfig
+from typing import Protocol
 
 TIERS = ("public", "private", "data", "isolated")
 """Tiers of the network; the order is part of every stack's addresses and never changes."""
 
 
-def prefixed(config: InfraConfig, *parts: str) -> str:
+SESSIONS = "/art32/sessions"
+"""The account's log group of interactive sessions, which `infra/bootstrap` makes."""
+
+
+class Place(Protocol):
+    """What names depend on; a stack's configuration and the account's both are one."""
+
+    @property
+    def stack(self) -> str:
+        """Return the name of the stack."""
+
+    @property
+    def account_id(self) -> str:
+        """Return the account's twelve digits."""
+
+    @property
+    def region(self) -> str:
+        """Return the region."""
+
+    @property
+    def partition(self) -> str:
+        """Return the partition of the region."""
+
+    @property
+    def dns_suffix(self) -> str:
+        """Return what host names of the partition end in."""
+
+    @property
+    def ephemeral(self) -> bool:
+        """Return whether everything is destroyed with the stack."""
+
+
+def prefixed(config: Place, *parts: str) -> str:
     """Return a physical name: `art32-<stack>-<parts>`."""
     return "-".join(("art32", config.stack, *parts))
 
 
-def bucket(config: InfraConfig, purpose: str) -> str:
+def bucket(config: Place, purpose: str) -> str:
     """Return a bucket's name. It carries account and region: bucket names are the world's."""
     return prefixed(config, purpose, config.account_id, config.region)
 
 
-def artifact_bucket(config: InfraConfig) -> str:
+def artifact_bucket(config: Place) -> str:
     """Return the name of the account's bucket of packages, which `infra/bootstrap` makes."""
     return f"art32-artifacts-{config.account_id}-{config.region}"
 
 
-def role(config: InfraConfig, duty: str) -> str:
+def role(config: Place, duty: str) -> str:
     """Return a role's name. IAM is global, so the region keeps two stacks of one name apart."""
     return prefixed(config, config.region, duty)
 
 
-def parameter(config: InfraConfig, *parts: str) -> str:
+def parameter(config: Place, *parts: str) -> str:
     """Return a parameter's name in Systems Manager: `/art32/<stack>/<parts>`."""
     return "/".join(("", "art32", config.stack, *parts))
 
 
-def log_group(config: InfraConfig, purpose: str) -> str:
+def log_group(config: Place, purpose: str) -> str:
     """Return a log group's name."""
     return f"/art32/{config.stack}/{purpose}"
 
 
-def metric_namespace(config: InfraConfig) -> str:
+def metric_namespace(config: Place) -> str:
     """Return the namespace in which the keeper, and nobody else, puts metrics."""
     return f"Art32/{config.stack}"
 
 
-def host_namespace(config: InfraConfig) -> str:
+def host_namespace(config: Place) -> str:
     """Return the namespace in which machines report their own state."""
     return f"Art32Host/{config.stack}"
 
 
-def arn(config: InfraConfig, service: str, resource: str, region: str | None = None) -> str:
+def arn(config: Place, service: str, resource: str, region: str | None = None) -> str:
     """Return the ARN of something in the stack's account; `region` is its own unless given."""
     place = config.region if region is None else region
     return f"arn:{config.partition}:{service}:{place}:{config.account_id}:{resource}"
 
 
-def bucket_arn(config: InfraConfig, purpose: str, path: str = "") -> str:
+def bucket_arn(config: Place, purpose: str, path: str = "") -> str:
     """Return the ARN of a bucket of the stack, or of the objects below a path in it."""
     return f"arn:{config.partition}:s3:::{bucket(config, purpose)}" + (f"/{path}" if path else "")
 
 
-def role_arn(config: InfraConfig, duty: str) -> str:
+def role_arn(config: Place, duty: str) -> str:
     """Return the ARN of a role of the stack."""
     return arn(config, "iam", f"role/{role(config, duty)}", region="")
 
 
-def managed_policy(config: InfraConfig, name: str) -> str:
+def managed_policy(config: Place, name: str) -> str:
     """Return the ARN of a policy that AWS maintains."""
     return f"arn:{config.partition}:iam::aws:policy/{name}"
 
 
-def service(config: InfraConfig, name: str) -> str:
+def service(config: Place, name: str) -> str:
     """Return a service principal, `ec2.amazonaws.com` in most partitions."""
     return f"{name}.{config.dns_suffix}"
 
 
-def endpoint(config: InfraConfig, name: str) -> str:
+def endpoint(config: Place, name: str) -> str:
     """Return the host name of a service in the stack's region."""
     return f"{name}.{config.region}.{config.dns_suffix}"
 
 
-def endpoint_service(config: InfraConfig, name: str) -> str:
+def endpoint_service(config: Place, name: str) -> str:
     """Return the name of a VPC endpoint service: the suffix, reversed, comes first."""
     return ".".join((*reversed(config.dns_suffix.split(".")), config.region, name))
 
 
 def tags(
-    config: InfraConfig,
+    config: Place,
     component: str,
     name: str,
     *,

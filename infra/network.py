@@ -25,7 +25,7 @@ class NetworkArgs:
     logs_key_arn: pulumi.Input[str]
 
 
-class Network(Component):
+class Network(Component[InfraConfig]):
     """One VPC with four tiers: public, private, data, isolated.
 
     Protects against: a database or a restorer that talks to the internet (their tiers have no

@@ -21,7 +21,7 @@ class OnCallArgs:
     logs_key_arn: pulumi.Input[str]
 
 
-class OnCall(Component):
+class OnCall(Component[InfraConfig]):
     """The topic, and a subscription by e-mail that a person must confirm.
 
     Protects against: an alarm that nobody hears. The topic's key lets the sending services use it:

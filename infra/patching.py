@@ -19,7 +19,7 @@ class PatchingArgs:
     config: InfraConfig
 
 
-class Patching(Component):
+class Patching(Component[InfraConfig]):
     """Two associations over the machines of the stack: a scan for patches, and the inventory.
 
     Protects against: a machine that has stopped updating itself. Machines install security updates

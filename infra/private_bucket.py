@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pulumi
 import pulumi_aws.s3 as s3
@@ -15,14 +16,15 @@ from infra.documents import Statement, document, tls_only
 
 @dataclass(frozen=True)
 class BucketSettings:
-    """What differs between buckets.
+    """What differs between buckets. `name` is given where `naming.bucket` is not the rule.
 
     `lock_days` switches Object Lock on, with that default retention in mode GOVERNANCE. `key_arn`
-    encrypts with a key of the stack, else with S3's own (SSE-S3). `statements` extend the policy,
+    encrypts with that key, else with S3's own (SSE-S3). `statements` extend the policy,
     which refuses what is not TLS 1.2 in any case.
     """
 
     purpose: str
+    name: str | None = None
     personal_data: bool = False
     retention_days: int | None = None
     keep: bool = True
@@ -32,13 +34,14 @@ class BucketSettings:
     statements: Sequence[Statement] = field(default_factory=tuple)
 
 
-def private_bucket(component: Component, settings: BucketSettings) -> s3.Bucket:
+def private_bucket(component: Component[Any], settings: BucketSettings) -> s3.Bucket:
     """Make a bucket and its satellites as children of a component."""
     config, name = component.config, settings.purpose
+    physical = settings.name or naming.bucket(config, name)
     options = component.kept if settings.keep else component.child
     bucket = s3.Bucket(
         name,
-        bucket=naming.bucket(config, name),
+        bucket=physical,
         object_lock_enabled=settings.lock_days is not None,
         force_destroy=config.ephemeral,
         tags=component.tags(
@@ -103,7 +106,7 @@ def private_bucket(component: Component, settings: BucketSettings) -> s3.Bucket:
             ),
             opts=options(depends_on=[versioning]),
         )
-    arn = naming.bucket_arn(config, name)
+    arn = f"arn:{config.partition}:s3:::{physical}"
     s3.BucketPolicy(
         name,
         bucket=bucket.id,

@@ -21,7 +21,7 @@ class ReleaseArgs:
     config: InfraConfig
 
 
-class Release(Component):
+class Release(Component[InfraConfig]):
     """One parameter a duty with the SHA-256 of everything that a machine of it may install.
 
     Protects against: a package or a setting that was exchanged in the bucket, and user-data that

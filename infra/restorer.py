@@ -21,7 +21,7 @@ class RestorerArgs:
     machine: Machine
 
 
-class Restorer(Component):
+class Restorer(Component[InfraConfig]):
     """A group of none or one machine in a tier without a way to the internet.
 
     Protects against: decrypted data and the private key leaving, should what is restored turn out

@@ -127,7 +127,7 @@ def machine(config: InfraConfig, duty: str) -> tuple[Statement, ...]:
     account; this one reads the machine's own.
     """
     log_group = naming.arn(config, "logs", f"log-group:{naming.log_group(config, duty)}")
-    sessions = naming.arn(config, "logs", f"log-group:{naming.log_group(config, 'sessions')}")
+    sessions = naming.arn(config, "logs", f"log-group:{naming.SESSIONS}")
     return (
         allow(
             "BeManaged",

@@ -28,7 +28,7 @@ class SnapshotsArgs:
     copy_provider: pulumi.ProviderResource | None
 
 
-class Snapshots(Component):
+class Snapshots(Component[InfraConfig]):
     """A locked vault, a daily plan over the tag `Art32Backup`, copies, and a monthly restore test.
 
     Protects against: a disk or a database that is lost whole; a snapshot that is deleted early

@@ -29,7 +29,7 @@ class WafArgs:
     logs_key_arn: pulumi.Input[str]
 
 
-class Waf(Component):
+class Waf(Component[InfraConfig]):
     """Managed rules and a limit of requests from one address.
 
     Protects against: known attacks, injection, scanners, one address that floods. Its log holds

@@ -33,7 +33,7 @@ class WebArgs:
     machine: Machine
 
 
-class Web(Component):
+class Web(Component[InfraConfig]):
     """Load balancer with TLS 1.3, a group that replaces a lost machine, a data volume if asked for.
 
     Protects against: plain HTTP, requests with invalid headers, a machine that dies at night, and

@@ -36,13 +36,16 @@ class ConfigError(ValueError):
 
 def load(stack: str) -> InfraConfig:
     """Return the configuration that Pulumi hands to the running program; raise ConfigError."""
+    return parse(stack, given(PROJECT))
+
+
+def given(project: str) -> dict[str, object]:
+    """Return the values that Pulumi hands to the running program, of one project's keys."""
     from pulumi.runtime import config as runtime
 
     raw = {**runtime.get_config_env(), **runtime.CONFIG.get()}
-    prefix = f"{PROJECT}:"
-    return parse(
-        stack, {name.removeprefix(prefix): raw[name] for name in raw if name.startswith(prefix)}
-    )
+    prefix = f"{project}:"
+    return {name.removeprefix(prefix): raw[name] for name in raw if name.startswith(prefix)}
 
 
 def parse_file(path: Path, stack: str) -> InfraConfig:
