@@ -13,6 +13,7 @@ VERBS = {
     "prune": "plan or do the deletion of segments that are old enough",
     "restore": "bring segments of a log back",
     "rotate": "cut logs, scrub them and ship them, without losing a line",
+    "watch": "follow log files and find attacks as they come",
     "scrub": "take addresses and other personal data out of log lines",
     "show": "show what one segment is and, with a private key, what was done to it",
 }

@@ -12,6 +12,7 @@ import math
 import re
 import warnings
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 with warnings.catch_warnings():
@@ -179,7 +180,7 @@ def _bytes_of(operator: Any, argument: Any) -> frozenset[int]:
     if operator is constants.NOT_LITERAL:
         return frozenset(range(256)) - {argument}
     if operator is constants.IN:
-        return frozenset(one for one in range(256) if _set_takes(argument, one))
+        return _bytes_of_set(tuple(argument))
     if operator is constants.ANY:
         return frozenset(range(256))
     taken: frozenset[int] = frozenset()
@@ -187,6 +188,11 @@ def _bytes_of(operator: Any, argument: Any) -> frozenset[int]:
         for part, of in inner:
             taken |= _bytes_of(part, of)
     return taken
+
+
+@cache
+def _bytes_of_set(items: Any) -> frozenset[int]:
+    return frozenset(one for one in range(256) if _set_takes(items, one))
 
 
 def _reaches_line_end(tree: Any) -> Iterator[bool]:

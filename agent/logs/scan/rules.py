@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -149,11 +149,7 @@ def load(own: Path | None = None, disabled: Iterable[str] = ()) -> tuple[Rule, .
     A rule of the directory replaces Art32's of the same id. Raise CONFIG_INVALID with every mistake
     of a file, or when a disabled rule does not exist.
     """
-    found: dict[str, Rule] = {}
-    shipped = resources.files(__name__.rpartition(".")[0]).joinpath("rules")
-    for entry in sorted(shipped.iterdir(), key=lambda one: one.name):
-        if entry.name.endswith(".toml"):
-            found |= _parse(entry.read_text("utf-8"), entry.name)
+    found = dict(_shipped())
     if own is not None:
         for path in sorted(own.glob("*.toml")):
             found |= _parse(_read(path), str(path))
@@ -171,6 +167,16 @@ def load(own: Path | None = None, disabled: Iterable[str] = ()) -> tuple[Rule, .
                 Code.CONFIG_INVALID, f"the rule `{rule.id}` comes after `{rule.after}`: no rule"
             )
     return tuple(kept[name] for name in sorted(kept))
+
+
+@cache
+def _shipped() -> dict[str, Rule]:
+    found: dict[str, Rule] = {}
+    folder = resources.files(__name__.rpartition(".")[0]).joinpath("rules")
+    for entry in sorted(folder.iterdir(), key=lambda one: one.name):
+        if entry.name.endswith(".toml"):
+            found |= _parse(entry.read_text("utf-8"), entry.name)
+    return found
 
 
 def _read(path: Path) -> str:

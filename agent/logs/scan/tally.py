@@ -191,6 +191,10 @@ class Tally:
         self._changed.clear()
         return changed
 
+    def has_changed(self) -> bool:
+        """Whether `changed` would return something."""
+        return bool(self._changed)
+
     def samples(self) -> dict[str, list[bytes]]:
         """Return the scrubbed lines that were kept, by rule."""
         found: dict[str, list[bytes]] = {}
