@@ -205,6 +205,11 @@ class Process:
         """What the child has printed on standard error so far, its middle cut when it is long."""
         return bytes(self._stderr)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the child has ended."""
+        return self._child.poll() is not None
+
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the end and return the exit status; negative is a signal's number."""
         status = self._child.wait(timeout)

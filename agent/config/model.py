@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from agent.config.drill import Drill
 from agent.config.logs import Logs
 from agent.config.section import Section
 from agent.config.sources import AnySource
@@ -221,6 +222,7 @@ class Configuration(Section):
     sources: tuple[AnySource, ...] = Field((), description="What to back up.")
     retention: Retention = Field(default_factory=lambda: Retention())
     restore: Restore = Field(default_factory=lambda: Restore())
+    drill: Drill = Field(default_factory=lambda: Drill())
     logs: Logs = Field(default_factory=lambda: Logs())
 
     @field_validator("host")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from agent.config import sources
+from agent.config import drill, sources
 from agent.config.logs_pipe import LogPipe
 from agent.config.logs_scrub import Scrub
 from agent.config.model import (
@@ -42,6 +42,8 @@ _SECTIONS: tuple[tuple[str, type[BaseModel], dict[str, str]], ...] = (
     ("[[signers]]", Signer, {"host": '"web1"', "key_file": '"/etc/art32/web1.asc"'}),
     ("[retention]", Retention, {}),
     ("[restore]", Restore, {}),
+    ("[drill]", drill.Drill, {}),
+    ("[[drill.checks]]", drill.DrillCheck, {"source": '"app"'}),
     ("[logs.scrub]", Scrub, {}),
     ("[[logs.pipes]]", LogPipe, {}),
     ("[[sources]]", sources.PostgreSQLSource, {"kind": '"postgresql"', "name": '"app"'}),
@@ -67,6 +69,8 @@ def sample() -> str:
         seen.add(head)
         lines += ["", *_wrapped((model.__doc__ or "").split("\n\n")[0]), f"{off}{head}"]
         for name, info in model.model_fields.items():
+            if _is_of_tables(info):
+                continue  # they have sections of their own
             if name in examples:
                 lines += [*_wrapped(info.description or ""), f"{off}{name} = {examples[name]}"]
             else:
@@ -75,6 +79,13 @@ def sample() -> str:
                     for line in _key(name, info)
                 ]
     return "\n".join(lines) + "\n"
+
+
+def _is_of_tables(info: FieldInfo) -> bool:
+    return any(
+        isinstance(one, type) and issubclass(one, BaseModel)
+        for one in (info.annotation, *get_args(info.annotation))
+    )
 
 
 def _key(name: str, info: FieldInfo) -> list[str]:

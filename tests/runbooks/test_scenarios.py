@@ -303,6 +303,21 @@ def test_a_damaged_backup_is_replaced_by_a_good_one_and_kept(files: World) -> No
     assert len(files.site.backup_directories("files")) == 2
 
 
+def test_a_backup_that_fails_its_drill_is_replaced_by_one_that_passes(files: World) -> None:
+    place = files.directory / "drill"
+    configuration = files.site.config_file
+    configuration.write_text(f"{configuration.read_text()}\n[drill]\ndirectory = {text(place)}\n")
+    files.site.back_up("files")
+    (damaged,) = files.site.backup_directories("files")
+    segment = next(path for path in damaged.iterdir() if path.name.startswith("00000-"))
+    data = segment.read_bytes()
+    segment.chmod(0o600)
+    segment.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    files.values["PLACE"] = str(files.directory)
+    files.mends("drill-failed")
+    assert list(place.iterdir()) == []
+
+
 def test_a_backup_is_deleted_and_nothing_else(files: World) -> None:
     first = files.site.back_up("files")[0]
     files.site.back_up("files")

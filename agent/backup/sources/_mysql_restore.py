@@ -57,10 +57,10 @@ class Target:
             [*argv, *options], user=self.engine_user, sockets=(self.socket.parent,)
         )
 
-    def sql(self, text: str) -> list[str]:
+    def sql(self, text: str, *, timeout: float = 600) -> list[str]:
         """Run SQL of our own, confined like the rest so that the login is the same; return the
-        rows. Raise TARGET_FAILED."""
-        done = run.run(self.confined(*client.QUERY_OPTIONS), stdin=text.encode(), timeout=600)
+        rows. Raise TARGET_FAILED, TOOL_FAILED after `timeout` seconds."""
+        done = run.run(self.confined(*client.QUERY_OPTIONS), stdin=text.encode(), timeout=timeout)
         if done.returncode != 0:
             raise self.refusal(done.stderr)
         return done.stdout.decode("utf-8", "replace").splitlines()

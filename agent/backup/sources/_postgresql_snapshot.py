@@ -70,7 +70,7 @@ _TABLES = r"""
 _LIST = f"SELECT pg_catalog.json_build_object('oid', c.oid::int8){_TABLES};\n"
 # A table that cannot be counted must not end the transaction under pg_dump, which then could only
 # complain of a snapshot that is gone: it goes on, and the number of answers tells.
-_COUNT = (
+COUNT = (
     "\\set ON_ERROR_STOP off\n\\set ON_ERROR_ROLLBACK on\n"  # noqa: S608
     "SELECT pg_catalog.format('SELECT pg_catalog.json_build_object("
     "''table'', %L, ''rows'', pg_catalog.count(*)) FROM ONLY %I.%I',"
@@ -175,7 +175,7 @@ def snapshot(
         counting = 0 <= head["bytes"] <= count_up_to and count_up_to > 0
         said = len(process.stderr)
         if counting:
-            _send(process, _COUNT)
+            _send(process, COUNT)
         yield Snapshot(
             head["snapshot"],
             head["version"],

@@ -78,16 +78,22 @@ class Target:
             argv, user=self.engine_user, sockets=(self.socket,), readable=readable
         )
 
-    def sql(self, text: str, *, database: str = client.MAINTENANCE_DATABASE) -> list[Any]:
+    def sql(
+        self,
+        text: str,
+        *,
+        database: str = client.MAINTENANCE_DATABASE,
+        timeout: float = 600,
+    ) -> list[Any]:
         """Run SQL of our own, confined like the rest so that the login is the same; return the
-        JSON values of its rows. Raise TARGET_FAILED."""
+        JSON values of its rows. Raise TARGET_FAILED, TOOL_FAILED after `timeout` seconds."""
         directory = client.directory(None)
         argv = [client.program("psql", directory), *client.PSQL_OPTIONS]
         argv += ["-d", self.connection(database)]
         done = run.run(
             self.confined(argv, directory=directory),
             stdin=f"SET search_path = '';\n{text}\n".encode(),
-            timeout=600,
+            timeout=timeout,
         )
         if done.returncode != 0:
             raise self.refusal(done.stderr)

@@ -1,0 +1,1 @@
+"""Drills: a backup is worth what its last rehearsed restore has shown."""

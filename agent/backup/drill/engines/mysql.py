@@ -1,0 +1,132 @@
+"""A throw-away MariaDB: its own data directory, on a socket, without a network, confined."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from agent import clock, redact, run, sandbox
+from agent.backup.drill.engines import Check, counted
+from agent.backup.manifest import Details
+from agent.backup.sources import RestoreRequest
+from agent.backup.sources import _mysql_restore as targets
+from agent.backup.sources._mysql_client import identifier, literal
+from agent.config.drill import DrillCheck
+from agent.errors import Art32Error, Code
+
+DATABASE = "drill"
+_START_SECONDS = 120.0
+_LONG_SECONDS = 6 * 3600.0
+_SETTINGS = (
+    "--skip-networking",
+    "--skip-name-resolve",
+    "--skip-log-bin",
+    "--event-scheduler=OFF",
+    "--local-infile=0",
+    "--innodb-flush-log-at-trx-commit=0",
+    "--innodb-flush-method=nosync",
+    "--character-set-server=utf8mb4",
+)
+
+
+class MariaDB:
+    """The running server; `target` names the database that a restore makes."""
+
+    def __init__(self, place: Path, user: str) -> None:
+        self.target = f"mysql:///{DATABASE}?socket={place}/s&user=root"
+        self._server = targets.parse(RestoreRequest(self.target, {}, engine_user=user))
+
+    def ready(self) -> bool:
+        """Whether it answers."""
+        try:
+            self._server.sql("SELECT 1;")
+        except Art32Error:
+            return False
+        return True
+
+    def _values(self, sql: str) -> list[str]:
+        return self._server.sql(f"USE {DATABASE};\n{sql}", timeout=_LONG_SECONDS)
+
+    def _tables(self) -> list[str]:
+        rows = self._values(
+            "SELECT HEX(TABLE_NAME) FROM information_schema.TABLES"  # noqa: S608
+            f" WHERE TABLE_SCHEMA = {literal(DATABASE)} AND TABLE_TYPE = 'BASE TABLE';"
+        )
+        return [bytes.fromhex(row).decode("utf-8", "replace") for row in rows]
+
+    def examine(self, details: Details, wanted: DrillCheck) -> Iterator[Check]:
+        tables = self._tables()
+        rows = {}
+        if details.rows is not None:
+            for table in tables:
+                (count,) = self._values(f"SELECT COUNT(*) FROM {identifier(table)};")  # noqa: S608
+                rows[table] = int(count)
+        yield counted(details.rows, rows)
+        yield self._check_tables(tables)
+        for number, assertion in enumerate(wanted.assertions, 1):
+            yield self._assertion(number, assertion)
+
+    def _check_tables(self, tables: list[str]) -> Check:
+        """Read every table and its indexes (CHECK TABLE)."""
+        bad = 0
+        for table in tables:
+            answers = self._values(f"CHECK TABLE {identifier(table)} EXTENDED;")
+            bad += not answers or answers[-1].split("\t")[2:] != ["status", "OK"]
+        if bad:
+            return Check("tables", False, f"{bad} of {len(tables)} tables are damaged")
+        return Check("tables", True, f"{len(tables)} tables were read")
+
+    def _assertion(self, number: int, assertion: str) -> Check:
+        name = f"assertion {number}"
+        try:
+            answers = self._values(f"{assertion.strip().rstrip(';')};")
+        except Art32Error as error:
+            return Check(name, False, error.sentence)
+        return Check(name, answers == ["1"], "holds" if answers == ["1"] else "does not hold")
+
+    def newest_row(self, wanted: DrillCheck) -> datetime | None:
+        """A DATETIME has no zone: it is taken for UTC, as the query must give it."""
+        if wanted.newest_row is None:
+            return None
+        answers = self._values(f"{wanted.newest_row.strip().rstrip(';')};")
+        try:
+            (text,) = answers
+            moment = datetime.fromisoformat(text)
+        except ValueError as error:
+            raise Art32Error(
+                Code.DRILL_FAILED,
+                f"`newest_row` of source `{wanted.source}` gives no time",
+                hint="it must select one DATETIME in UTC, as in SELECT MAX(created_at) FROM orders",
+            ) from error
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+@contextlib.contextmanager
+def engine(place: Path, user: str, _details: Details) -> Iterator[MariaDB]:
+    """Hold a server in the directory `place`."""
+    sandbox.give(place, user)
+    options = ["--no-defaults", f"--datadir={place}/data", f"--tmpdir={place}"]
+    install = [run.find("mariadb-install-db", package="mariadb-server"), *options]
+    # --force: without a network its look-up of the machine's own name fails
+    install += ["--auth-root-authentication-method=normal", "--skip-test-db", "--force"]
+    done = run.run(sandbox.confined(install, user=user, writable=place), timeout=_START_SECONDS)
+    if done.returncode != 0:
+        said = redact.diagnostic(done.stderr)
+        raise Art32Error(Code.DRILL_FAILED, f"the throw-away server cannot be made: {said}")
+    argv = [run.find("mariadbd", package="mariadb-server"), *options, *_SETTINGS]
+    argv += [f"--socket={place}/s", f"--pid-file={place}/pid"]
+    with run.Process(
+        sandbox.confined(argv, user=user, writable=place), stdout=run.DEVNULL
+    ) as process:
+        server = MariaDB(place, user)
+        deadline = clock.monotonic() + _START_SECONDS
+        while not server.ready():
+            if process.ended or clock.monotonic() > deadline:
+                raise Art32Error(
+                    Code.DRILL_FAILED,
+                    f"the throw-away server did not start: {redact.diagnostic(process.stderr)}",
+                )
+            clock.sleep(0.1)
+        yield server

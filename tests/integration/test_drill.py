@@ -1,0 +1,326 @@
+"""Drills with real engines: what they show of good backups, and what they find in bad ones."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent import sandbox
+from agent.errors import Art32Error
+from tests.fixtures.databases import MariaDBServer, PostgreSQLServer
+from tests.fixtures.keys import Keys, gpg
+from tests.fixtures.repository import MakeRepository, Repository, text
+
+SHOP = """
+    CREATE TABLE orders (id int PRIMARY KEY, at timestamptz NOT NULL);
+    INSERT INTO orders SELECT i, now() - interval '1 hour' FROM generate_series(1, 300) i;
+    CREATE TABLE customers (id int PRIMARY KEY, name text);
+    INSERT INTO customers SELECT i, 'name ' || i FROM generate_series(1, 40) i;
+    CREATE INDEX by_name ON customers (name);
+"""
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A short directory for engines: sockets need short paths."""
+    try:
+        sandbox.check("nobody")
+    except Art32Error as error:
+        pytest.skip(f"no confinement here: {error.sentence}")
+    with tempfile.TemporaryDirectory(prefix="art32-drill-", dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def root_only() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("a confined PostgreSQL needs root: it refuses the only uid of a user namespace")
+
+
+def art32(site: Repository, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "agent", "--config", str(site.config_file), *arguments]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+
+
+def events(site: Repository, event: str) -> list[dict[str, object]]:
+    lines = (site.state / "ledger.jsonl").read_text().splitlines()
+    return [one["facts"] for one in map(json.loads, lines) if one["event"] == event]
+
+
+def shop(
+    server: PostgreSQLServer, make_repository: MakeRepository, place: Path, checks: str = ""
+) -> Repository:
+    server.create("shop", SHOP)
+    return make_repository(
+        '[[sources]]\nname = "app"\nkind = "postgresql"\ndatabase = "shop"\n'
+        f"host = {text(server.socket)}\nuser = {text(server.admin)}",
+        more=f'[drill]\ndirectory = {text(place)}\n[[drill.checks]]\nsource = "app"\n{checks}',
+    )
+
+
+@pytest.mark.usefixtures("root_only")
+def test_a_good_backup_passes_and_nothing_of_the_engine_is_left(
+    postgresql: PostgreSQLServer, make_repository: MakeRepository, place: Path
+) -> None:
+    identifier = postgresql.sql("SELECT system_identifier FROM pg_control_system()")
+    site = shop(
+        postgresql,
+        make_repository,
+        place,
+        f'assertions = ["SELECT count(*) = 300 FROM orders"]\nsystem_identifier = "{identifier}"\n'
+        'newest_row = "SELECT max(at) FROM orders"\nmaximum_loss_hours = 2\nmaximum_minutes = 60\n',
+    )
+    site.back_up("app")
+    done = art32(site, "--output", "json", "drill", "run", "app")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (result,) = json.loads(done.stdout)["data"]
+    shown = {check["name"]: check["good"] for check in result["checks"]}
+    assert shown == dict.fromkeys(
+        ["row counts", "amcheck", "system identifier", "assertion 1", "loss", "time"], True
+    )
+    assert 3600 <= result["loss_seconds"] < 2 * 3600
+    assert set(result["seconds"]) == {"catalog", "engine", "restore", "checks"}
+    assert list(place.iterdir()) == []
+    (recorded,) = events(site, "drill-finished")
+    assert recorded["result"] == "ok"
+    assert "orders" not in (site.state / "ledger.jsonl").read_text()
+    assert art32(site, "drill", "status").returncode == 14  # the keys have never answered
+
+
+@pytest.mark.usefixtures("root_only")
+@pytest.mark.parametrize(
+    ("checks", "said"),
+    [
+        ('assertions = ["SELECT count(*) > 300 FROM orders"]', "FAIL assertion 1: does not hold"),
+        ('assertions = ["SELECT 1 FROM nothing"]', "FAIL assertion 1: the PostgreSQL server"),
+        ('system_identifier = "42"', "FAIL system identifier: the backup comes from"),
+        (
+            'newest_row = "SELECT max(at) FROM orders"\nmaximum_loss_hours = 0.5',
+            "FAIL loss: the newest row is of",
+        ),
+        ('newest_row = "SELECT 42"', "`newest_row` of source `app` gives no time with a zone"),
+    ],
+)
+def test_what_is_asked_and_not_shown_fails_the_drill(
+    postgresql: PostgreSQLServer,
+    make_repository: MakeRepository,
+    place: Path,
+    checks: str,
+    said: str,
+) -> None:
+    site = shop(postgresql, make_repository, place, checks)
+    site.back_up("app")
+    done = art32(site, "drill", "run")
+    assert done.returncode == 14
+    assert said in done.stdout
+    assert "runbook: drill-failed" in done.stdout
+    assert events(site, "drill-finished")[0]["result"] == "drill-failed"
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.usefixtures("root_only")
+def test_a_hostile_dump_reaches_nothing_but_its_own_engine(
+    postgresql: PostgreSQLServer, make_repository: MakeRepository, place: Path, tmp_path: Path
+) -> None:
+    """A CHECK function that runs a program as the superuser of the throw-away server."""
+    secret, trace = tmp_path / "secret", place.parent / f"art32-trace-{os.getpid()}"
+    secret.write_text("a key")
+    secret.chmod(0o644)
+    tmp_path.chmod(0o755)
+    hostile = f"""
+        CREATE FUNCTION act(int) RETURNS boolean LANGUAGE plpgsql AS $f$ BEGIN
+            COPY (SELECT 1) TO PROGRAM 'touch {trace}; cat {secret}; id -u >/dev/null';
+            RETURN true;
+        EXCEPTION WHEN OTHERS THEN RETURN true; END $f$;
+        CREATE TABLE trap (id int CHECK (act(id)));
+    """
+    postgresql.create("shop", SHOP + hostile)
+    site = make_repository(
+        '[[sources]]\nname = "app"\nkind = "postgresql"\ndatabase = "shop"\n'
+        f"host = {text(postgresql.socket)}\nuser = {text(postgresql.admin)}",
+        more=f"[drill]\ndirectory = {text(place)}\n",
+    )
+    postgresql.sql("INSERT INTO trap VALUES (1)", database="shop")
+    assert trace.exists(), "the trap does nothing"
+    trace.unlink()
+    site.back_up("app")
+    done = art32(site, "drill", "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ok   row counts: 3 tables, 341 rows" in done.stdout
+    assert not trace.exists()
+
+
+@pytest.mark.usefixtures("root_only")
+def test_a_backup_of_mariadb_is_loaded_read_and_counted(
+    mariadb: MariaDBServer, make_repository: MakeRepository, place: Path
+) -> None:
+    mariadb.create(
+        "shop",
+        "CREATE TABLE orders (id int PRIMARY KEY, at datetime);"
+        "INSERT INTO orders VALUES (1, UTC_TIMESTAMP()), (2, UTC_TIMESTAMP() - INTERVAL 1 DAY);"
+        "CREATE TABLE none_yet (id int PRIMARY KEY)",
+    )
+    defaults = place.parent / f"{place.name}.cnf"
+    defaults.write_text("[client]\nuser=root\n")
+    defaults.chmod(0o600)
+    site = make_repository(
+        '[[sources]]\nname = "shop"\nkind = "mysql"\ndatabase = "shop"\n'
+        f"socket = {text(mariadb.socket)}\ndefaults_file = {text(defaults)}",
+        more=f"[drill]\ndirectory = {text(place)}\n"
+        '[[drill.checks]]\nsource = "shop"\nassertions = ["SELECT COUNT(*) = 2 FROM orders"]\n'
+        'newest_row = "SELECT MAX(at) FROM orders"\nmaximum_loss_hours = 1\n',
+    )
+    site.back_up("shop")
+    defaults.unlink()
+    done = art32(site, "drill", "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for line in (
+        "row counts: 2 tables, 2 rows",
+        "tables: 2 tables were read",
+        "assertion 1: holds",
+    ):
+        assert f"  ok   {line}" in done.stdout
+    assert list(place.iterdir()) == []
+
+
+@pytest.fixture
+def tickets(make_repository: MakeRepository, place: Path, tmp_path: Path) -> Repository:
+    path = tmp_path / "tickets.db"
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute("CREATE TABLE ticket (id INTEGER PRIMARY KEY, at TEXT)")
+        rows = [(f"2026-11-{day:02}T00:00:00Z",) for day in range(1, 21)]
+        database.executemany("INSERT INTO ticket (at) VALUES (?)", rows)
+    return make_repository(
+        f'[[sources]]\nname = "tickets"\nkind = "sqlite"\npath = {text(path)}',
+        more=f"[drill]\ndirectory = {text(place)}\n"
+        '[[drill.checks]]\nsource = "tickets"\n'
+        'assertions = ["SELECT count(*) = 20 FROM ticket"]\n'
+        'newest_row = "SELECT max(at) FROM ticket"\n',
+    )
+
+
+def test_an_sqlite_backup_is_opened_and_counted(tickets: Repository) -> None:
+    tickets.back_up("tickets")
+    done = art32(tickets, "drill", "run", "tickets")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for line in ("integrity: ok", "row counts: 1 tables, 20 rows", "assertion 1: holds"):
+        assert f"  ok   {line}" in done.stdout
+
+
+def test_a_directory_must_hold_what_it_is_for(
+    make_repository: MakeRepository, place: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    (data / "invoices").mkdir(parents=True)
+    (data / "invoices" / "1").write_text("1")
+    (data / "passwd").symlink_to("/etc")
+    site = make_repository(
+        f'[[sources]]\nname = "uploads"\nkind = "directory"\npath = {text(data)}',
+        more=f'[drill]\ndirectory = {text(place)}\n[[drill.checks]]\nsource = "uploads"\n'
+        'must_exist = ["./invoices/1", "./passwd/hostname"]\n',
+    )
+    site.back_up("uploads")
+    done = art32(site, "drill", "run")
+    assert done.returncode == 14
+    assert "ok   `./invoices/1`: is there" in done.stdout
+    assert "FAIL `./passwd/hostname`: is missing" in done.stdout
+
+
+def test_rotating_takes_each_good_backup_in_turn(tickets: Repository) -> None:
+    made = [tickets.back_up("tickets")[0].id for _ in range(3)]
+    for _ in made:
+        assert art32(tickets, "drill", "run", "--pick", "rotating").returncode == 0
+    assert [one["id"] for one in events(tickets, "drill-finished")] == made
+    assert art32(tickets, "drill", "run", "--pick", "rotating").returncode == 0
+    assert events(tickets, "drill-finished")[-1]["id"] == made[0]
+
+
+def test_a_damaged_backup_fails_the_drill_and_is_recorded(tickets: Repository) -> None:
+    tickets.back_up("tickets")
+    (backup,) = tickets.backup_directories("tickets")
+    segment = next(path for path in backup.iterdir() if path.name.startswith("00000-"))
+    segment.chmod(0o600)
+    data = bytearray(segment.read_bytes())
+    data[-1] ^= 1
+    segment.write_bytes(data)
+    done = art32(tickets, "drill", "run", "tickets")
+    assert done.returncode == 14
+    assert "FAILED" in done.stdout
+    assert events(tickets, "drill-finished")[0]["result"] == "corrupt"
+    assert art32(tickets, "drill", "status").returncode == 14
+
+
+def test_what_a_killed_drill_left_is_removed_by_the_next(tickets: Repository, place: Path) -> None:
+    """The lock of a drill in progress keeps its directory; that of a dead one does not."""
+    tickets.back_up("tickets")
+    dead, alive = place / "deadbeef", place / "cafecafe"
+    for directory in (dead, alive):
+        directory.mkdir()
+        (directory / "plaintext").write_text("x")
+        directory.with_suffix(".lock").touch(mode=0o600)
+    held = subprocess.Popen(
+        ["flock", str(alive.with_suffix(".lock")), "sleep", "60"], start_new_session=True
+    )
+    try:
+        while (
+            subprocess.run(
+                ["flock", "-n", str(alive.with_suffix(".lock")), "true"], check=False
+            ).returncode
+            == 0
+        ):
+            time.sleep(0.05)
+        assert art32(tickets, "drill", "run", "tickets").returncode == 0
+        assert not dead.exists()
+        assert (alive / "plaintext").exists()
+    finally:
+        os.killpg(held.pid, signal.SIGKILL)
+        held.wait()
+
+
+def test_an_escrow_holder_shows_that_the_key_is_there(
+    tickets: Repository, keys: Keys, tmp_path: Path
+) -> None:
+    message = tmp_path / "challenge.pgp"
+    made = art32(tickets, "drill", "challenge", "escrow", "--to", str(message))
+    assert made.returncode == 0, made.stderr
+    number = made.stdout.split()[1]
+    opened = gpg(keys.escrow.home, "--decrypt", stdin=message.read_bytes()).decode()
+    assert f"art32 drill answer {number}" in opened
+    answer = opened.rstrip().splitlines()[-1]
+    assert answer not in (tickets.state / "ledger.jsonl").read_text()
+    assert art32(tickets, "drill", "answer", number, stdin="wrong\n").returncode == 14
+    assert "overdue: key operations, key escrow" in art32(
+        tickets, "--output", "nagios", "drill", "status"
+    ).stdout.replace("overdue: db1/tickets, ", "overdue: ")
+    right = art32(tickets, "drill", "answer", number, stdin=f"{answer.lower()}\n")
+    assert right.returncode == 0, right.stderr
+    status = json.loads(art32(tickets, "--output", "json", "drill", "status").stdout)["data"]
+    assert {one["name"]: one["overdue"] for one in status} == {
+        "db1/tickets": True,
+        "key operations": True,
+        "key escrow": False,
+    }
+
+
+def test_nobody_but_the_holder_reads_a_challenge(
+    tickets: Repository, keys: Keys, tmp_path: Path
+) -> None:
+    message = tmp_path / "challenge.pgp"
+    assert art32(tickets, "drill", "challenge", "escrow", "--to", str(message)).returncode == 0
+    with pytest.raises(AssertionError):
+        gpg(keys.operations.home, "--decrypt", stdin=message.read_bytes())
+    again = art32(tickets, "drill", "challenge", "escrow", "--to", str(message))
+    assert again.returncode == 15
+    assert "is there already" in again.stderr
