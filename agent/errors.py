@@ -135,6 +135,10 @@ class Code(Enum):
 
 
 RUNBOOKS: dict[Code, str] = {
+    Code.REOPEN_FAILED: "log-rotation-failed",
+    Code.LEASE_UNAVAILABLE: "log-rotation-failed",
+    Code.LOG_UNSAFE: "log-rotation-failed",
+    Code.SCRUB_FAILED: "log-rotation-failed",
     Code.CONFIG_INVALID: "backup-failed",
     Code.CONFIG_MISSING: "backup-failed",
     Code.TOOL_MISSING: "backup-failed",

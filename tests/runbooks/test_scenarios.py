@@ -318,6 +318,25 @@ def test_a_backup_that_fails_its_drill_is_replaced_by_one_that_passes(files: Wor
     assert list(place.iterdir()) == []
 
 
+def test_a_log_whose_directory_others_may_write_to_is_rotated_again(
+    files: World, tmp_path: Path
+) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / "app.log").write_text("198.51.100.7 came by\n")
+    configuration = files.site.config_file
+    configuration.write_text(
+        f'{configuration.read_text()}\n[[logs.rotate]]\nname = "app"\n'
+        f'path = {text(logs / "app.log")}\nmethod = "copytruncate"\n'
+    )
+    logs.chmod(0o777)
+    files.values |= {"DIRECTORY": str(logs), "LOG": "app", "MODE": "0777"}
+    files.mends("log-rotation-failed")
+    assert (logs / "app.log").read_text() == ""
+    files.undoes("log-rotation-failed")
+    assert logs.stat().st_mode & 0o777 == 0o777
+
+
 def test_a_backup_is_deleted_and_nothing_else(files: World) -> None:
     first = files.site.back_up("files")[0]
     files.site.back_up("files")
