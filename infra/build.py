@@ -26,6 +26,7 @@ from infra.machine import Machine
 from infra.mail_records import DnsRecord, told
 from infra.mail_server import MailServer, MailServerArgs
 from infra.mail_service import MailService, MailServiceArgs
+from infra.mta_sts import MtaSts, MtaStsArgs
 from infra.network import Network, NetworkArgs
 from infra.oncall import OnCall, OnCallArgs
 from infra.patching import Patching, PatchingArgs
@@ -150,6 +151,12 @@ class _Stack:
             self.options,
         )
         Waf("waf", WafArgs(self.config, web.balancer.arn, self.keys.logs.arn), self.options)
+        if self.config.mail.inbound_mx:
+            MtaSts(
+                "mta-sts",
+                MtaStsArgs(self.config, web.https.arn, web.balancer.dns_name, web.balancer.zone_id),
+                self.options,
+            )
         self.alarms += service_alarms.web_alarms(
             web.balancer.arn_suffix, web.target_group.arn_suffix
         )

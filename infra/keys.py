@@ -143,7 +143,7 @@ def _logs(config: InfraConfig) -> tuple[Statement, ...]:
 
 
 def _messages(config: InfraConfig) -> tuple[Statement, ...]:
-    senders = ("cloudwatch", "events", "ses", "backup", "budgets", "sns")
+    senders = ("cloudwatch", "events.rds", "ses", "backup", "budgets", "sns")
     return (
         allow(
             "Messages",
@@ -151,5 +151,12 @@ def _messages(config: InfraConfig) -> tuple[Statement, ...]:
             "*",
             principal={"Service": [naming.service(config, name) for name in senders]},
             condition={"StringEquals": {"aws:SourceAccount": config.account_id}},
+        ),
+        # EventBridge names no source when it encrypts a message for a topic
+        allow(
+            "Events",
+            ["kms:GenerateDataKey*", "kms:Decrypt"],
+            "*",
+            principal={"Service": naming.service(config, "events")},
         ),
     )

@@ -44,7 +44,7 @@ class OnCall(Component[InfraConfig]):
             tags=self.tags("alarms"),
             opts=self.child(),
         )
-        senders = ("cloudwatch", "events", "backup", "budgets", "events.rds")
+        senders = ("cloudwatch", "backup", "budgets", "events.rds")
         sns.TopicPolicy(
             "alarms",
             arn=topic.arn,
@@ -55,6 +55,14 @@ class OnCall(Component[InfraConfig]):
                     self.topic_arn,
                     principal={"Service": [naming.service(config, name) for name in senders]},
                     condition={"StringEquals": {"aws:SourceAccount": config.account_id}},
+                ),
+                # no condition: EventBridge's publications would be refused ("You can't use
+                # Condition blocks in Amazon SNS topic policies for EventBridge", its user guide)
+                allow(
+                    "Events",
+                    "sns:Publish",
+                    self.topic_arn,
+                    principal={"Service": naming.service(config, "events")},
                 ),
                 deny(
                     "TlsOnly",

@@ -11,6 +11,13 @@ from infra import naming
 from infra.component import Component
 from infra.config.model import InfraConfig
 
+INSTALL = [
+    "#!/bin/bash",
+    "ART32_ONLY_DEFINE=yes",
+    ". /var/lib/art32/first-boot.sh",
+    "install_release",
+]
+
 
 @dataclass(frozen=True)
 class PatchingArgs:
@@ -20,11 +27,12 @@ class PatchingArgs:
 
 
 class Patching(Component[InfraConfig]):
-    """Two associations over the machines of the stack: a scan for patches, and the inventory.
+    """Associations over the machines of the stack: releases, a scan for patches, the inventory.
 
     Protects against: a machine that has stopped updating itself. Machines install security updates
     by unattended-upgrades; Systems Manager only looks. Its delays of approval do not exist for
-    Debian, so nothing here pretends to set one.
+    Debian, so nothing here pretends to set one. A release reaches running machines by an
+    association too: it installs what the parameter of the duty pins, as the first boot did.
     """
 
     area = "patching"
@@ -52,6 +60,38 @@ class Patching(Component[InfraConfig]):
             name="AWS-GatherSoftwareInventory",
             association_name=naming.prefixed(config, "inventory"),
             schedule_expression="rate(12 hours)",
+            targets=targets,
+            opts=self.child(),
+        )
+        install = ssm.Document(
+            "release",
+            name=naming.prefixed(config, "install-release"),
+            document_type="Command",
+            document_format="JSON",
+            content=pulumi.Output.json_dumps(
+                {
+                    "schemaVersion": "2.2",
+                    "description": "Install what the parameter of the duty pins",
+                    "mainSteps": [
+                        {
+                            "action": "aws:runShellScript",
+                            "name": "install",
+                            "inputs": {"timeoutSeconds": "1800", "runCommand": INSTALL},
+                        }
+                    ],
+                }
+            ),
+            tags=self.tags("release"),
+            opts=self.child(),
+        )
+        ssm.Association(
+            "release",
+            name=install.name,
+            association_name=naming.prefixed(config, "release"),
+            schedule_expression="cron(0 7 * * ? *)",
+            apply_only_at_cron_interval=True,
+            max_concurrency="1",
+            max_errors="0",
             targets=targets,
             opts=self.child(),
         )

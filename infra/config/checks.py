@@ -244,6 +244,12 @@ def _domain(values: Values) -> Iterator[Problem]:
 
 
 @_check
+def _mta_sts(values: Values) -> Iterator[Problem]:
+    if values["mailInboundMx"] and values["dnsZoneId"] is None:
+        yield _problem("dnsZoneId", "is missing: MTA-STS needs records and a certificate")
+
+
+@_check
 def _release(values: Values) -> Iterator[Problem]:
     if values["release"] != "none" and values["releaseSha256"] is None:
         yield _problem("releaseSha256", "is missing: nothing is installed that is not pinned")

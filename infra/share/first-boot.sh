@@ -10,6 +10,7 @@ set -euo pipefail
 umask 022
 
 readonly work=/var/lib/art32/first-boot
+readonly fstab=${ART32_FSTAB:-/etc/fstab}
 readonly empty=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
 
 say() { echo "art32: $*"; }
@@ -32,7 +33,8 @@ credentials() {
 import json, sys
 found = json.load(sys.stdin)
 print("user = \"%(AccessKeyId)s:%(SecretAccessKey)s\"" % found)
-print("header = \"x-amz-security-token: %(Token)s\"" % found)'
+if found.get("Token"):
+    print("header = \"x-amz-security-token: %(Token)s\"" % found)'
 }
 
 parameter() {
@@ -85,8 +87,8 @@ mount_volume() {
     mkfs.ext4 -q -m 1 -L art32-data "$device"
   fi
   mkdir -p "$ART32_MOUNT"
-  grep -qF "$device" /etc/fstab ||
-    echo "$device $ART32_MOUNT ext4 defaults,nosuid,nodev,nofail,x-systemd.device-timeout=600 0 2" >>/etc/fstab
+  grep -qF "$device" "$fstab" ||
+    echo "$device $ART32_MOUNT ext4 defaults,nosuid,nodev,nofail,x-systemd.device-timeout=600 0 2" >>"$fstab"
   mountpoint -q "$ART32_MOUNT" || mount "$ART32_MOUNT"
 }
 
@@ -102,21 +104,15 @@ install_distribution_packages() {
   done
 }
 
-main() {
+# Install what the parameter names now: at the first boot, and again by the association that rolls a
+# release out. User-data never runs twice.
+install_release() {
+  local own="stacks/$ART32_STACK/$ART32_DUTY" sums architecture
   mkdir -p "$work" /etc/art32
-  # a run document sources it for `credentials` and `request`
-  install -m 0700 "${BASH_SOURCE[0]}" /var/lib/art32/first-boot.sh
   cd "$work"
   parameter "$ART32_PARAMETER" >RELEASE
+  rm -rf stacks shared
   fetch_all RELEASE ""
-  local own="stacks/$ART32_STACK/$ART32_DUTY"
-  if [ -f "$own/nftables.conf" ]; then
-    install -m 0644 "$own/nftables.conf" /etc/nftables.conf
-  fi
-  mount_volume
-  install_distribution_packages
-  if command -v nft >/dev/null; then systemctl enable --now nftables; fi
-  local sums architecture
   architecture=$(dpkg --print-architecture)
   for sums in shared/*/SHA256SUMS; do
     [ -f "$sums" ] || continue
@@ -129,7 +125,18 @@ main() {
   done
   # From here on the agent's package owns the machine: its units read these files.
   install -m 0644 -t /etc/art32 "$own"/*
+  install -m 0644 /etc/art32/nftables.conf /etc/nftables.conf
+  if command -v nft >/dev/null; then systemctl enable nftables && systemctl restart nftables; fi
   if [ -x /usr/lib/art32/first-boot ]; then /usr/lib/art32/first-boot; fi
+}
+
+main() {
+  mkdir -p /var/lib/art32
+  # run documents source it for `credentials`, `request` and `install_release`
+  install -m 0700 "${BASH_SOURCE[0]}" /var/lib/art32/first-boot.sh
+  mount_volume
+  install_distribution_packages
+  install_release
   say "first boot of $ART32_DUTY in $ART32_STACK is done"
 }
 

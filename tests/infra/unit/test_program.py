@@ -222,6 +222,16 @@ def test_every_alarm_names_a_runbook_that_exists() -> None:
     assert [name for name in named if not (ROOT / "runbooks" / f"{name}.md").exists()] == []
 
 
+def test_mta_sts_is_served_only_when_asked_for_and_begins_by_testing() -> None:
+    assert not any("mta-sts" in one.name for one in graph().resources)
+    found = graph(mailInboundMx=["mx1.example.net", "mx2.example.net"])
+    (rule,) = [one for one in found.resources if one.type == "aws:lb/listenerRule:ListenerRule"]
+    assert rule.inputs["actions"][0]["fixedResponse"]["messageBody"] == (
+        "version: STSv1\r\nmode: testing\r\nmx: mx1.example.net\r\nmx: mx2.example.net\r\n"
+        "max_age: 86400\r\n"
+    )
+
+
 def test_a_document_of_the_dumper_takes_no_password_into_an_argument() -> None:
     documents = [one for one in graph().resources if one.type == "aws:ssm/document:Document"]
     (setup,) = [one for one in documents if one.name == "dumper-setup"]

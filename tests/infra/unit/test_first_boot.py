@@ -1,0 +1,265 @@
+"""The first boot's script, part by part, against a real S3 server, moto and a metadata service.
+
+The whole of it needs a machine of its own. What is shown here: that curl signs what AWS asks for,
+that nothing counts that is not pinned, and that no snapshot is ever formatted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import os
+import shlex
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import boto3
+import pytest
+
+from infra.user_data import SCRIPT
+from tests.fixtures.s3 import PLAIN, S3Server
+
+ROLE = "art32-eu-central-1-prod-web"
+
+
+class Metadata(http.server.BaseHTTPRequestHandler):
+    """Answers as version 2 of the metadata service does: with a session's token or not at all."""
+
+    credentials: ClassVar[tuple[str, str]] = ("", "")
+    session: ClassVar[str] = ""
+    signed: ClassVar[list[str]] = []
+
+    def do_PUT(self) -> None:
+        self._answer("the-token" if self.path == "/latest/api/token" else None)
+
+    def do_GET(self) -> None:
+        if "Authorization" in self.headers:
+            self.signed.append(self.headers["Authorization"])
+            return self._answer("a file\n")
+        key, secret = self.credentials
+        role = "/latest/meta-data/iam/security-credentials/"
+        answers = {
+            role: ROLE,
+            role + ROLE: json.dumps(
+                {"AccessKeyId": key, "SecretAccessKey": secret, "Token": self.session}
+            ),
+            "/latest/meta-data/instance-id": "i-0123456789abcdef0",
+        }
+        allowed = self.headers.get("X-aws-ec2-metadata-token") == "the-token"
+        return self._answer(answers.get(self.path) if allowed else None)
+
+    def _answer(self, text: str | None) -> None:
+        self.send_response(200 if text is not None else 401)
+        self.end_headers()
+        self.wfile.write((text or "").encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@dataclass
+class Machine:
+    """A directory that plays a machine, and the settings of its first boot."""
+
+    directory: Path
+    settings: dict[str, str] = field(default_factory=dict)
+    programs: dict[str, str] = field(default_factory=dict)
+
+    def run(self, command: str) -> subprocess.CompletedProcess[str]:
+        """Run a function of the script with this machine's settings."""
+        tools = self.directory / "bin"
+        tools.mkdir(exist_ok=True)
+        for name, body in self.programs.items():
+            (tools / name).write_text(f"#!/bin/bash\n{body}\n")
+            (tools / name).chmod(0o755)
+        lines = [f"{name}={shlex.quote(value)}" for name, value in self.settings.items()]
+        script = "\n".join(["#!/bin/bash", *lines, "ART32_ONLY_DEFINE=yes", f". {SCRIPT}", command])
+        path = f"{tools}:{os.environ['PATH']}:/usr/sbin:/sbin"
+        return subprocess.run(
+            ["bash", "-c", script],
+            cwd=self.directory,
+            env={"PATH": path, "HOME": str(self.directory)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+
+@pytest.fixture
+def metadata() -> Iterator[str]:
+    Metadata.signed.clear()
+    Metadata.session = ""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Metadata) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, metadata: str) -> Machine:
+    return Machine(
+        tmp_path,
+        {
+            "ART32_REGION": "us-east-1",
+            "ART32_METADATA_URL": metadata,
+            "ART32_VOLUME": "",
+            "ART32_ATTACH": "",
+        },
+        # a refusal that stays is not worth ten attempts of a test
+        {
+            "curl": 'for word; do [ "$word" = 10 ] && word=0; words+=("$word"); done\n'
+            'exec /usr/bin/curl "${words[@]}"'
+        },
+    )
+
+
+ADMIN = ("admin-key", "admin-secret-of-the-tests")
+
+
+@pytest.fixture
+def store(seaweedfs: S3Server, machine: Machine) -> S3Server:
+    Metadata.credentials = ADMIN
+    machine.settings["ART32_BUCKET_URL"] = f"{seaweedfs.endpoint}/{PLAIN}"
+    return seaweedfs
+
+
+def put(server: S3Server, key: str, body: bytes) -> str:
+    server.client().put_object(Bucket=PLAIN, Key=key, Body=body)
+    return f"{hashlib.sha256(body).hexdigest()}  {key}\n"
+
+
+def test_what_is_pinned_is_fetched_with_the_roles_credentials(
+    machine: Machine, store: S3Server
+) -> None:
+    lines = put(store, "stacks/prod/web/nginx.conf", b"server {}\n")
+    lines += put(store, "shared/1.0/SHA256SUMS", b"sums\n")
+    (machine.directory / "RELEASE").write_text(lines)
+    done = machine.run('fetch_all RELEASE ""')
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (machine.directory / "stacks/prod/web/nginx.conf").read_bytes() == b"server {}\n"
+    assert (machine.directory / "shared/1.0/SHA256SUMS").read_bytes() == b"sums\n"
+
+
+def test_what_was_exchanged_in_the_bucket_stops_the_boot(machine: Machine, store: S3Server) -> None:
+    line = put(store, "shared/1.0/SHA256SUMS", b"what was pinned\n")
+    put(store, "shared/1.0/SHA256SUMS", b"what somebody put there\n")
+    (machine.directory / "RELEASE").write_text(line)
+    done = machine.run('fetch_all RELEASE ""; echo went on')
+    assert done.returncode != 0
+    assert "went on" not in done.stdout
+    assert "FAILED" in done.stdout
+
+
+def test_what_is_missing_in_the_bucket_stops_the_boot(machine: Machine, store: S3Server) -> None:
+    (machine.directory / "RELEASE").write_text("0" * 64 + "  shared/none\n")
+    done = machine.run('fetch_all RELEASE ""; echo went on')
+    assert done.returncode != 0
+    assert "went on" not in done.stdout
+
+
+def test_wrong_credentials_are_refused_by_the_store(machine: Machine, store: S3Server) -> None:
+    line = put(store, "shared/secret", b"x")
+    key, _ = Metadata.credentials
+    Metadata.credentials = (key, "wrong")
+    (machine.directory / "RELEASE").write_text(line)
+    assert machine.run('fetch_all RELEASE ""').returncode != 0
+
+
+def test_the_parameter_is_read_and_its_lines_stay_lines(machine: Machine, moto: S3Server) -> None:
+    Metadata.credentials = ADMIN
+    key, secret = Metadata.credentials
+    client = boto3.client(
+        "ssm",
+        endpoint_url=moto.endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+    )
+    value = "a" * 64 + "  one\n" + "b" * 64 + "  two"
+    client.put_parameter(Name="/art32/prod/web/release", Type="String", Value=value, Overwrite=True)
+    machine.settings["ART32_SSM_URL"] = moto.endpoint
+    done = machine.run("parameter /art32/prod/web/release")
+    assert (done.returncode, done.stdout) == (0, value + "\n")
+
+
+def test_no_credential_is_an_argument_of_a_program(machine: Machine, store: S3Server) -> None:
+    line = put(store, "shared/one", b"x")
+    (machine.directory / "RELEASE").write_text(line)
+    seen = machine.directory / "arguments"
+    machine.programs["curl"] = f'printf "%s\\n" "$@" >>{seen}; exec /usr/bin/curl "$@"'
+    assert machine.run('fetch_all RELEASE ""').returncode == 0
+    text = seen.read_text()
+    assert "--aws-sigv4" in text
+    key, secret = Metadata.credentials
+    assert [word for word in (key, secret, "the-token") if word in text] == []
+
+
+def test_the_token_of_a_roles_session_is_part_of_the_signature(machine: Machine) -> None:
+    # SeaweedFS knows no sessions of EC2's roles, and moto checks no signature
+    Metadata.credentials = ADMIN
+    Metadata.session = "the-session-token"
+    machine.settings["ART32_BUCKET_URL"] = machine.settings["ART32_METADATA_URL"]
+    pinned = hashlib.sha256(b"a file\n").hexdigest()
+    (machine.directory / "RELEASE").write_text(f"{pinned}  one\n")
+    assert machine.run('fetch_all RELEASE ""').returncode == 0
+    (authorization,) = Metadata.signed
+    assert "us-east-1/s3/aws4_request" in authorization
+    signed = authorization.split("SignedHeaders=")[1].split(",")[0].split(";")
+    assert {"host", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token"} <= set(signed)
+
+
+@pytest.fixture
+def disk(machine: Machine) -> Path:
+    """Return a file that plays a disk; mounting is noted, not done."""
+    disks = machine.directory / "disks"
+    disks.mkdir()
+    file = disks / "nvme-Amazon_Elastic_Block_Store_vol0123456789abcdef0"
+    file.write_bytes(bytes(8 << 20))
+    machine.settings |= {
+        "ART32_DISKS": str(disks),
+        "ART32_VOLUME": "vol-0123456789abcdef0",
+        "ART32_VOLUME_BLANK": "yes",
+        "ART32_MOUNT": str(machine.directory / "data"),
+        "ART32_FSTAB": str(machine.directory / "fstab"),
+    }
+    (machine.directory / "fstab").touch()
+    machine.programs |= {
+        "mkfs.ext4": 'echo formatted >>formatted; exec /sbin/mkfs.ext4 -F "$@"',
+        "mountpoint": "exit 1",
+        "mount": 'echo "mounted $1"',
+    }
+    return file
+
+
+def test_a_blank_volume_is_formatted_once_and_mounted(machine: Machine, disk: Path) -> None:
+    for _ in range(2):
+        done = machine.run("mount_volume")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == f"mounted {machine.directory}/data\n"
+    assert (machine.directory / "formatted").read_text() == "formatted\n"
+    assert (machine.directory / "fstab").read_text().count(str(disk)) == 1
+
+
+def test_a_volume_from_a_snapshot_is_never_formatted(machine: Machine, disk: Path) -> None:
+    machine.settings["ART32_VOLUME_BLANK"] = "no"
+    done = machine.run("mount_volume")
+    assert done.returncode == 1
+    assert "not formatted" in done.stdout
+    assert disk.read_bytes() == bytes(8 << 20)
+
+
+def test_a_blank_volume_that_holds_a_file_system_is_not_formatted(
+    machine: Machine, disk: Path
+) -> None:
+    subprocess.run(["/sbin/mkfs.ext4", "-q", "-F", str(disk)], check=True)
+    before = disk.read_bytes()
+    assert machine.run("mount_volume").returncode == 0
+    assert disk.read_bytes() == before
