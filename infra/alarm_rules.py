@@ -211,7 +211,7 @@ def keeper_alarms(config: InfraConfig) -> tuple[MetricAlarm, ...]:
                 f"drill-age-{duty}",
                 space,
                 "DrillAge",
-                "backup-stale",
+                "drill-failed",
                 f"no backup of `{duty}` was restored for 35 days, or nobody knows",
                 threshold=35 * DAY,
                 period=HOUR,
