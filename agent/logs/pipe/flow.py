@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
 from agent import clock, output
-from agent.errors import Art32Error, Code
+from agent.errors import Art32Error, Code, from_defect
 from agent.logs.pipe import syslog
 from agent.logs.pipe.lines import mask
 from agent.logs.pipe.outputs import Output
@@ -67,6 +67,7 @@ class Flow:
     _behind: bool = False
     _tried: float = 0
     _told_drops: int = 0
+    _told_defect: bool = False
     _programs: dict[bytes, bytes] = field(default_factory=dict)
 
     def begin(self, watch: Watch) -> None:
@@ -134,9 +135,18 @@ class Flow:
 
     def _scrubbed(self, block: bytes) -> bytes:
         if self._is_behind():
-            self.counts.masked_bluntly += block.count(b"\n")
-            return mask(block)
-        return self.scrubber.scrub(block)
+            return self._masked(block)
+        try:
+            return self.scrubber.scrub(block)
+        except Exception as error:  # noqa: BLE001 - a log must not stop, and not be raw either
+            if not self._told_defect:
+                self._told_defect = True
+                self.tell(f"lines are masked bluntly: {from_defect(error).sentence}")
+            return self._masked(block)
+
+    def _masked(self, block: bytes) -> bytes:
+        self.counts.masked_bluntly += block.count(b"\n")
+        return mask(block)
 
     def _is_behind(self) -> bool:
         """Without the kernel scrubbing may be slower than datagrams come; senders that wait are
@@ -154,7 +164,7 @@ class Flow:
         if program is None:
             if len(self._programs) >= _MOST_PROGRAMS:
                 self._programs.clear()
-            program = self.scrubber.scrub(head.program + b"\n")[:-1]
+            program = self._scrubbed(head.program + b"\n")[:-1]
             self._programs[head.program] = program
         return Head(head.priority, program, head.process)
 

@@ -6,6 +6,8 @@ import contextlib
 import os
 import socket
 
+from agent import clock
+
 
 class Manager:
     """The service manager, if one listens; `watchdog` is how often it wants to hear, in seconds."""
@@ -17,6 +19,7 @@ class Manager:
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
         wanted = bool(address) and microseconds.isdecimal() and ours and int(microseconds) > 0
         self.watchdog = int(microseconds) / 2e6 if wanted else None
+        self.due = 0.0
 
     def tell(self, *states: str) -> None:
         """Send states such as `READY=1`; harmless when nobody listens."""
@@ -28,3 +31,10 @@ class Manager:
         ):
             sender.connect(self._address)
             sender.send("\n".join(states).encode())
+
+    def reassure(self) -> None:
+        """Tell the watchdog that all is well, when it is time to."""
+        now = clock.monotonic()
+        if self.watchdog is not None and now >= self.due:
+            self.due = now + self.watchdog
+            self.tell("WATCHDOG=1")

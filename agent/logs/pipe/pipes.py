@@ -52,6 +52,9 @@ class Pipe:
         if data is None:
             self.finished = stopping
             return Received(b"")
+        if not data and not self.until_end:  # a FIFO waits for its next writer
+            self.finished = stopping
+            return Received(b"")
         if not data:
             self.finished = True
             return Received(self._lines.end())
@@ -67,7 +70,7 @@ class Pipe:
                 self._left -= self._taken
                 self.finished = self._left <= 0
             return Received(block, more=not self.finished)
-        if hung_up:
+        if hung_up and self.until_end:
             self._lines.rest = data
             self._taken, self.finished = len(data), True
             return Received(self._lines.end())

@@ -27,15 +27,18 @@ _TICK = 10.0
 _RETRY = 1.0
 _DRAIN = 10.0  # seconds for what is queued, when a sender does not stop sending
 _LAST_RETRY = 5.0
-_PR_SET_DUMPABLE = 4
+_PR_SET_DUMPABLE, _PR_SET_NAME = 4, 15
+NAME = b"art32-pipe"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 
-def keep_memory_off_the_disk() -> None:
-    """Let no core dump of this process be written: it holds raw lines (prctl(2))."""
+def prepare_process() -> None:
+    """Give the process its name, and let no core dump of it be written: it holds raw lines."""
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    library = ctypes.CDLL(None)
+    library.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    library.prctl(_PR_SET_NAME, NAME, 0, 0, 0)
 
 
 class _Gate:
@@ -102,6 +105,7 @@ class Loop:
             try:
                 for flow in self._flows:
                     flow.begin(self._gates[id(flow)])
+                self._leave_process_id()
                 self._manager.tell("READY=1", f"STATUS={len(self._flows)} pipes")
                 while not self._over():
                     self._turn(wakened)
@@ -155,7 +159,7 @@ class Loop:
         if any(flow.stalled_since is not None for flow in self._flows):
             waits.append(_RETRY)
         if self._manager.watchdog is not None:
-            waits.append(self._manager.watchdog)
+            waits.append(self._manager.due - clock.monotonic())
         return max(0, min(waits)) if waits else None
 
     def _tick(self) -> None:
@@ -164,8 +168,7 @@ class Loop:
                 flow.source.begin(self._gates[id(flow)])
                 if self._stops:
                     self._ask_again(flow)
-        if self._manager.watchdog is not None:
-            self._manager.tell("WATCHDOG=1")
+        self._manager.reassure()
         if self._next_tick is not None and clock.monotonic() >= self._next_tick:
             self._next_tick = None
             self._save()
@@ -196,6 +199,13 @@ class Loop:
         for descriptor in self._gates[id(flow)].descriptors:
             self._ready.setdefault(descriptor, False)
 
+    def _leave_process_id(self) -> None:
+        """Write `pipe.pid`, for whoever has to send SIGHUP after a rotation."""
+        if self._state is not None:
+            with contextlib.suppress(OSError, Art32Error):
+                files.make_directory(self._state)
+                files.replace(self._state / "pipe.pid", b"%d\n" % os.getpid(), mode=0o644)
+
     def _save(self) -> None:
         """Write each flow's counts for health; a full disk is no reason to stop."""
         for flow in self._flows:
@@ -211,7 +221,6 @@ class Loop:
                 **flow.data(),
             }
             with contextlib.suppress(OSError, Art32Error):
-                files.make_directory(self._state)
                 files.replace(self._state / f"{flow.name}.json", json.dumps(document).encode())
 
 

@@ -18,7 +18,7 @@ from agent.logs.pipe.flow import Flow, Scrubs
 from agent.logs.pipe.outputs import open_output
 from agent.logs.pipe.pipes import Bytes, Pipe
 from agent.logs.pipe.scrubbing import DailyScrubber
-from agent.logs.pipe.serve import Loop, keep_memory_off_the_disk
+from agent.logs.pipe.serve import Loop, prepare_process
 from agent.logs.pipe.sources import Source
 
 Observe = Callable[[str, bytes], object]
@@ -30,7 +30,7 @@ def serve(config: Configuration, names: Sequence[str], *, observe: Observe | Non
     Raise CONFIG_INVALID or USAGE when there is none such, LOCKED when another process serves one,
     and whatever keeps an entrance or an output from being opened, before any line is taken.
     """
-    keep_memory_off_the_disk()
+    prepare_process()
     passed = sockets.Passed()
     opened: list[tuple[sockets.Entrance, LogPipe]] = []
     flows: list[Flow] = []
@@ -111,7 +111,7 @@ def filter_input(
     `confirm` speaks rsyslog's protocol on standard output. A first SIGTERM changes nothing while
     somebody can still write; a second one ends after what is there.
     """
-    keep_memory_off_the_disk()
+    prepare_process()
     descriptor = sys.stdin.fileno()
     name = to.strip("/").replace("/", "-").replace(":", "-")
     source: Source

@@ -17,16 +17,16 @@ from pathlib import Path
 
 import pytest
 
-from agent.logs.pipe.sockets import queue
+from agent.logs.pipe.sockets import enlarge, queue
 from tests.fixtures.daemons import PATIENCE, Place, until
 from tests.fixtures.databases import free_port
 
-TEXT = '203.0.113.77 - - [24/Nov/2026:06:00:00 +0000] "GET /x HTTP/1.1" 200 612'
+TEXT = f'203.0.113.77 - - [24/Nov/2026:06:00:00 +0000] "GET /{"x" * 400} HTTP/1.1" 200 612'
 WRITER = """
 import os, sys
 first, count, text = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-for start in range(first, first + count, 40):
-    lines = [f"{n:09d} {text}\\n" for n in range(start, min(start + 40, first + count))]
+for start in range(first, first + count, 8):
+    lines = [f"{n:09d} {text}\\n" for n in range(start, min(start + 8, first + count))]
     os.write(1, "".join(lines).encode())  # less than PIPE_BUF: one piece
 """
 
@@ -87,7 +87,7 @@ def grown(file: Path, more: int = 0) -> Callable[[], bool]:
 
 def test_a_kill_loses_nothing_while_somebody_holds_the_pipe(place: Place) -> None:
     reading, writing = os.pipe()
-    count, log = 30_000, place.log("x.log")
+    count, log = 8_000, place.log("x.log")
     with writer(writing, 0, count) as sender:
         os.close(writing)
         for kill in range(4):
@@ -102,12 +102,12 @@ def test_a_kill_loses_nothing_while_somebody_holds_the_pipe(place: Place) -> Non
     found = numbers(log, torn=4)
     assert sorted(found) == list(range(count))
     twice = sum(times - 1 for times in found.values())
-    assert twice <= 4 * 3300, "at most one block for each kill"
+    assert twice <= 4 * 600, "at most one block for each kill"
 
 
 def test_a_first_sigterm_waits_for_the_last_writer(place: Place) -> None:
     reading, writing = os.pipe()
-    count, log = 20_000, place.log("x.log")
+    count, log = 6_000, place.log("x.log")
     with writer(writing, 0, count) as sender, on_standard_input(place, reading) as child:
         os.close(writing)
         os.close(reading)
@@ -141,7 +141,7 @@ def test_a_fifo_that_systemd_holds_loses_nothing(place: Place, number: signal.Si
     )
     held = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
     writing = os.open(fifo, os.O_WRONLY)
-    count, log = 30_000, place.log("x.log")
+    count, log = 8_000, place.log("x.log")
     with writer(writing, 0, count) as sender:
         os.close(writing)
         for _ in range(3):
@@ -151,14 +151,14 @@ def test_a_fifo_that_systemd_holds_loses_nothing(place: Place, number: signal.Si
                 assert pipe.stop(number) == (0 if number is signal.SIGTERM else -9)
         with place.pipe(held=held) as pipe:
             assert sender.wait(PATIENCE) == 0
-            until(lambda: b"%09d" % (count - 1) in log.read_bytes()[-200:], "the last line")
+            until(lambda: b"%09d" % (count - 1) in log.read_bytes()[-1000:], "the last line")
             assert pipe.stop() == 0
     os.close(held)
     kills = 0 if number is signal.SIGTERM else 3
     found = numbers(log, torn=kills)
     assert sorted(found) == list(range(count))
     twice = sum(times - 1 for times in found.values())
-    assert twice <= kills * 3300, "at most one block for each kill"
+    assert twice <= kills * 600, "at most one block for each kill"
 
 
 def test_a_unix_stream_loses_nothing_that_was_accepted_when_it_is_stopped(place: Place) -> None:
@@ -167,7 +167,7 @@ def test_a_unix_stream_loses_nothing_that_was_accepted_when_it_is_stopped(place:
         f'[[logs.pipes]]\nname = "s"\nlisten = "unix-stream:{address}"\n'
         f'to = "{place.log("x.log")}"\nformat = "lines"\n'
     )
-    count = 15_000
+    count = 6_000
     sent = threading.Event()
 
     def send() -> None:
@@ -228,7 +228,7 @@ def test_every_datagram_that_is_dropped_is_counted_by_the_kernel(place: Place) -
         f'[[logs.pipes]]\nname = "u"\nlisten = "udp:127.0.0.1:{port}"\n'
         f'to = "{place.log("x.log")}"\nformat = "lines"\nreceive_buffer = 262144\n'
     )
-    count = 20_000
+    count = 6_000
     with place.pipe() as pipe, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         pipe.child.send_signal(signal.SIGSTOP)
         sender.connect(("127.0.0.1", port))
@@ -239,13 +239,12 @@ def test_every_datagram_that_is_dropped_is_counted_by_the_kernel(place: Place) -
         pipe.child.send_signal(signal.SIGUSR1)
         until(lambda: "dropped by the kernel" in pipe.said(), "a report")
         assert pipe.stop() == 20
-    found = numbers(place.log("x.log"))
+    there = place.read("x.log").count("\n")  # without the kernel some of them masked bluntly
     state = counted(place, "u")
-    assert set(found.values()) == {1}
-    assert 0 < len(found) < count
-    assert count - len(found) == state["dropped"]
-    assert state["received"] == state["written"] == len(found)
-    assert f"{count - len(found)} dropped by the kernel" in pipe.said()
+    assert 0 < there < count
+    assert count - there == state["dropped"]
+    assert state["received"] == state["written"] == there
+    assert f"{count - there} dropped by the kernel" in pipe.said()
     assert "203.0.113" not in pipe.said()
 
 
@@ -253,14 +252,14 @@ def test_a_udp_socket_that_systemd_holds_loses_nothing_when_the_pipe_is_stopped(
     place: Place,
 ) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as held:
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        enlarge(held, 64 << 20)
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
         place.configure(
             f'[[logs.pipes]]\nname = "u"\nlisten = "udp:127.0.0.1:{port}"\n'
             f'to = "{place.log("x.log")}"\nformat = "lines"\n'
         )
-        count, log = 20_000, place.log("x.log")
+        count, log = 6_000, place.log("x.log")
         stop = threading.Event()
 
         def send() -> None:
@@ -294,7 +293,7 @@ def test_a_blocking_sender_of_unix_datagrams_waits_and_loses_nothing(place: Plac
         f'[[logs.pipes]]\nname = "d"\nlisten = "unix-datagram:{address}"\n'
         f'to = "{place.log("x.log")}"\nformat = "lines"\n'
     )
-    count = 10_000
+    count = 4_000
     with place.pipe() as pipe, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.connect(str(address))
         for number in range(count):
@@ -307,7 +306,7 @@ def test_a_blocking_sender_of_unix_datagrams_waits_and_loses_nothing(place: Plac
 
 def test_reopening_at_full_speed_neither_loses_nor_doubles_a_line(place: Place) -> None:
     reading, writing = os.pipe()
-    count, log = 30_000, place.log("x.log")
+    count, log = 8_000, place.log("x.log")
     with writer(writing, 0, count) as sender, on_standard_input(place, reading) as child:
         os.close(writing)
         os.close(reading)
@@ -321,3 +320,115 @@ def test_reopening_at_full_speed_neither_loses_nor_doubles_a_line(place: Place) 
     assert len(files) == 6
     assert {file.stat().st_mode & 0o777 for file in files} == {0o640}
     assert numbers(*files) == collections.Counter(range(count))
+
+
+@contextlib.contextmanager
+def small_disk(directory: Path, size: int) -> Iterator[None]:
+    """Mount a tmpfs of so many bytes there."""
+    options = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(directory)]
+    done = subprocess.run(options, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"cannot mount a small tmpfs: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(directory)], check=True)
+
+
+def test_a_full_disk_holds_the_writer_up_and_loses_nothing(place: Place) -> None:
+    reading, writing = os.pipe()
+    count, log = 6_000, place.log("x.log")
+    errors = place.directory / "stdin.err"
+    with small_disk(log.parent, 4 << 20):
+        ballast = log.parent / "ballast"
+        ballast.write_bytes(bytes((4 << 20) - (200 << 10)))
+        with writer(writing, 0, count) as sender, on_standard_input(place, reading) as child:
+            os.close(writing)
+            os.close(reading)
+            until(lambda: errors.exists() and "cannot be written" in errors.read_text(), "full")
+            time.sleep(1.5)  # longer than until the next attempt
+            assert sender.poll() is None
+            assert errors.read_text().count("cannot be written") == 1
+            assert "no space left on device" in errors.read_text()
+            ballast.unlink()
+            assert sender.wait(PATIENCE) == 0
+            assert child.wait(PATIENCE) == 0
+        assert numbers(log) == collections.Counter(range(count))
+    assert "is written again after" in errors.read_text()
+    assert "203.0.113" not in errors.read_text()
+
+
+def test_stopped_on_a_full_disk_it_says_what_is_lost_and_leaves_the_pipe_alone(
+    place: Place,
+) -> None:
+    reading, writing = os.pipe()
+    log, errors = place.log("x.log"), place.directory / "stdin.err"
+    with small_disk(log.parent, 64 << 10):
+        (log.parent / "ballast").write_bytes(bytes(60 << 10))
+        lines = b"".join(b"%09d %s\n" % (number, TEXT.encode()) for number in range(100))
+        os.write(writing, lines)
+        with on_standard_input(place, reading) as child:
+            until(lambda: "cannot be written" in errors.read_text(), "full")
+            child.terminate()
+            child.terminate()
+            assert child.wait(PATIENCE) == 13
+        found = numbers(log, torn=1)
+    assert f"{100 - len(found)} lines of the pipe" in errors.read_text()
+    assert os.read(reading, len(lines) + 1) == lines
+
+
+def test_datagrams_that_come_on_a_full_disk_are_dropped_and_counted(place: Place) -> None:
+    port = free_port()
+    place.configure(
+        f'[[logs.pipes]]\nname = "u"\nlisten = "udp:127.0.0.1:{port}"\n'
+        f'to = "{place.log("x.log")}"\nformat = "lines"\nreceive_buffer = 262144\n'
+        '[[logs.pipes]]\nname = "other"\nlisten = "udp:127.0.0.1:%d"\n'
+        % (other := free_port())
+        + f'to = "{place.path("/run/art32") / "other.log"}"\nformat = "lines"\n'
+    )
+    count, log = 5000, place.log("x.log")
+    with small_disk(log.parent, 1 << 20), place.pipe() as pipe:
+        ballast = log.parent / "ballast"
+        ballast.write_bytes(bytes((1 << 20) - (64 << 10)))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for number in range(count):
+                sender.sendto(f"{number:09d} {TEXT}".encode(), ("127.0.0.1", port))
+            until(lambda: "cannot be written" in pipe.said(), "full")
+            sender.sendto(b"another pipe goes on", ("127.0.0.1", other))
+        until(grown(place.path("/run/art32") / "other.log", -1), "the other pipe")
+        ballast.unlink()
+        until(lambda: "is written again" in pipe.said(), "room")
+        assert pipe.stop() == 20
+        there = log.read_bytes().count(b"\n")
+    assert 0 < count - there == counted(place, "u")["dropped"]
+
+
+def test_memory_stays_small_and_an_idle_pipe_sleeps(place: Place) -> None:
+    port, address = free_port(), place.path("/run/art32") / "s"
+    place.configure(
+        f'[[logs.pipes]]\nname = "u"\nlisten = "udp:127.0.0.1:{port}"\n'
+        f'to = "{place.log("x.log")}"\n'
+        f'[[logs.pipes]]\nname = "s"\nlisten = "unix-stream:{address}"\n'
+        f'to = "{place.log("s.log")}"\n'
+    )
+
+    def status(key: str) -> int:
+        text = Path(f"/proc/{pipe.child.pid}/status").read_text()
+        return int(re.search(rf"^{key}:\s+(\d+)", text, re.M)[1])  # type: ignore[index]
+
+    with place.pipe() as pipe, contextlib.ExitStack() as senders:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for _ in range(5000):
+                sender.sendto(b"<13>Nov 24 06:00:00 a: " + b"x" * 1000, ("127.0.0.1", port))
+        for _ in range(100):  # each in the middle of a very long line
+            connection = senders.enter_context(socket.socket(socket.AF_UNIX))
+            connection.connect(str(address))
+            connection.sendall(b"y" * 60_000)
+        until(lambda: b"x" * 1000 in place.log("x.log").read_bytes()[-2000:], "all is written")
+        time.sleep(11)  # until the counts are saved
+        before = status("voluntary_ctxt_switches")
+        time.sleep(2)
+        assert status("voluntary_ctxt_switches") - before <= 1
+        assert status("VmHWM") < 60 << 10
+        senders.close()
+        assert pipe.stop() in (0, 20)
