@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
+import signal
 import smtplib
 import socket
 import subprocess
@@ -13,7 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.daemons import Place, block, blocks, listening, started, until
+from tests.fixtures.daemons import (
+    Place,
+    block,
+    blocks,
+    files_with,
+    listening,
+    started,
+    until,
+)
 from tests.fixtures.databases import free_port, postgresql_binaries
 
 # the client's own address, and one that it only claims
@@ -52,8 +62,10 @@ PATHS = [
 ]
 
 
-def raw_in(text: str) -> list[str]:
-    return [raw for raw in RAW if raw in text]
+def raw_below(place: Place, *apart_from: str) -> list[tuple[str, bytes]]:
+    """Return the files of a place that hold something raw; its data directories are named."""
+    found = files_with([raw.encode() for raw in RAW], [place.directory], 0)
+    return [one for one in found if not any(f"/{name}/" in one[0] for name in apart_from)]
 
 
 NGINX = """\
@@ -119,7 +131,7 @@ def test_nginx_writes_neither_log_raw(place: Place) -> None:
     access, error = place.read("nginx-access.log"), place.read("nginx-error.log")
     assert access.count("127.77.88.0 - - [") == 5
     assert "client: 127.77.88.0, server:" in error
-    assert raw_in(access + error + pipe.said()) == []
+    assert raw_below(place) == []
     assert "<13>Nov 24 06:00:00 nginx: forged" in access  # one record stays one line
 
 
@@ -167,7 +179,7 @@ def test_apache_writes_neither_log_raw(place: Place) -> None:
     access, error = place.read("apache-access.log"), place.read("apache-error.log")
     assert access.count("127.77.88.0 - - [") == 5
     assert "[client 127.77.88.0:" in error
-    assert raw_in(access + error + (place.directory / "apache.err").read_text()) == []
+    assert raw_below(place) == []
 
 
 HAPROXY = """\
@@ -206,7 +218,7 @@ def test_haproxy_writes_nothing_raw(place: Place) -> None:
         until(lambda: place.read("haproxy.log").count("127.77.88.0:") == 4, "four lines")
         assert pipe.stop() == 0, pipe.said()
     log = place.read("haproxy.log")
-    assert raw_in(log + pipe.said()) == []
+    assert raw_below(place) == []
     assert not log.startswith("<")
 
 
@@ -214,7 +226,7 @@ def test_postfix_writes_nothing_raw(place: Place) -> None:
     if os.geteuid() != 0:
         pytest.skip("Postfix starts as root only")
     place.configure(pipes_of("postfix"))
-    with place.pipe() as pipe, postfix(place) as port:
+    with place.pipe(), postfix(place) as port:
         with smtplib.SMTP("127.0.0.1", port, source_address=(CLIENT, 0)) as client:
             client.ehlo(f"[IPv6:{CLAIMED_V6}]")
             refused = client.docmd("RCPT", "TO:<x>")
@@ -225,7 +237,7 @@ def test_postfix_writes_nothing_raw(place: Place) -> None:
     log = place.read("mail.log")
     assert "client=unknown[127.77.88.0]" in log or "[127.77.88.0]" in log
     assert "postfix/qmgr[" in log
-    assert raw_in(log + pipe.said()) == []
+    assert raw_below(place, "spool") == []
     assert "john@nowhere.invalid" not in log
 
 
@@ -264,7 +276,7 @@ def test_postgresql_writes_nothing_raw(place: Place) -> None:
     if binaries is None or shutil.which("pg_ctlcluster") is None or os.geteuid() != 0:
         pytest.skip("needs PostgreSQL, Debian's pg_ctlcluster and root")
     place.configure(pipes_of("postgresql").replace('"postgres"', '"nogroup"'))
-    with place.pipe() as pipe, postgresql(place, binaries.parts[4]) as port:
+    with place.pipe(), postgresql(place, binaries.parts[4]) as port:
         done = subprocess.run(
             ["psql", "-X", "-h", "127.0.0.1", "-p", str(port), "-U", "nobody", "-d", "postgres"],
             input=f"SELECT '{CLAIMED}'::inet, 'jane.roe@example.com'; "
@@ -279,7 +291,7 @@ def test_postgresql_writes_nothing_raw(place: Place) -> None:
     log = place.read("postgresql.log")
     assert "connection received: host=127.0.0.0 port=" in log
     assert "STATEMENT:" in log
-    assert raw_in(log + pipe.said()) == []
+    assert raw_below(place, "data") == []
 
 
 @contextlib.contextmanager
@@ -326,7 +338,7 @@ def test_rsyslog_writes_nothing_raw(place: Place) -> None:
     log = place.read("syslog.log")
     assert [f"sshd[{number}]:" in log for number in range(200)] == [True] * 200
     assert log.count("\n") == 200
-    assert raw_in(log) == []
+    assert raw_below(place) == []
 
 
 @contextlib.contextmanager
@@ -346,3 +358,73 @@ def rsyslog(place: Place) -> Iterator[Path]:
         )
         assert running.child.poll() is None, running.said()
         yield here / "log"
+
+
+def test_apache_writes_on_through_kills_and_graceful_restarts_and_loses_nothing(
+    place: Place,
+) -> None:
+    with apache(place) as port:
+        file = place.directory / "apache.pid"
+        until(file.exists, "Apache's process id")
+        server = int(file.read_text())
+        sent = 0
+
+        def send(count: int) -> None:
+            nonlocal sent
+            for _ in range(count):
+                answer = request(port, f"/n{sent:05d}")
+                assert answer.startswith(b"HTTP/1.1 404")
+                sent += 1
+
+        send(5)
+        for pid in loggers(server):
+            os.kill(pid, signal.SIGKILL)
+        send(20)  # while there is no reader, and when there is one again
+        slow = socket.create_connection(("127.0.0.1", port), source_address=(CLIENT, 0))
+        slow.sendall(b"GET /slow HTTP/1.1\r\n")
+        until(lambda: place.read("apache-access.log").count("/n000") >= 20, "a new logger")
+        old = loggers(server)
+        os.kill(server, signal.SIGUSR1)
+        place.log("apache-access.log").rename(place.log("apache-access.log.1"))
+        until(lambda: set(loggers(server)) - set(old) != set(), "the loggers of a new generation")
+        send(20)
+        slow.sendall(b"Host: x\r\nConnection: close\r\n\r\n")  # of the old configuration
+        until(lambda: slow.recv(65536) == b"", "its answer")
+        slow.close()
+        until(lambda: not set(loggers(server)) & set(old), "the end of the old loggers")
+    log = place.read("apache-access.log.1") + place.read("apache-access.log")
+    assert sorted(re.findall(r"/n(\d{5}) ", log)) == [f"{one:05d}" for one in range(sent)]
+    assert log.count("/slow") == 1
+    assert raw_below(place) == []
+
+
+def loggers(server: int) -> list[int]:
+    """Return the processes of `art32 logs pipe` that an Apache has started."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            text = status.read_text()
+            if f"\nPPid:\t{server}\n" in text and text.startswith("Name:\tart32-pipe"):
+                found.append(int(status.parent.name))
+    return found
+
+
+def test_rsyslog_sends_again_what_a_killed_pipe_had_not_confirmed(place: Place) -> None:
+    count = 300
+    with rsyslog(place) as log_socket:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.connect(str(log_socket))
+            for number in range(count):
+                sender.send(f"<38>Nov 24 06:00:00 app[1]: number {number:05d} {CLAIMED}".encode())
+                if number % 100 == 50:
+                    until(lambda: loggers(rsyslogd(place)), "a pipe to kill")
+                    for pid in loggers(rsyslogd(place)):
+                        os.kill(pid, signal.SIGKILL)
+        until(lambda: f"number {count - 1:05d}" in place.read("syslog.log"), "the last line")
+    found = re.findall(r"number (\d{5}) 203\.0\.113\.0$", place.read("syslog.log"), re.M)
+    assert sorted(set(found)) == [f"{number:05d}" for number in range(count)]
+    assert len(found) <= count + 3, "a kill doubles at most one line"
+
+
+def rsyslogd(place: Place) -> int:
+    return int((place.directory / "rsyslog.pid").read_text())

@@ -1,0 +1,134 @@
+"""The promise itself: a raw address is nowhere on the disk, whatever nginx was asked."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.daemons import Place, files_with, until
+from tests.integration.logs.test_daemons import nginx, pipes_of, request
+
+CLIENT = "127.113.57.201"
+CANARY = "198.51.100.211"
+CANARY_V6 = "2001:db8:d1e5:c0de:5eed:fade:f00d:cafe"
+
+
+def writable_places(own: Path) -> list[Path]:
+    """Return where a log line could have come to lie: the test's tree and the machine's own."""
+    found = [own, Path("/var/log"), Path("/var/lib/nginx"), Path("/run"), Path("/var/spool")]
+    found += [Path(tempfile.gettempdir()), Path("/var/tmp"), Path("/dev/shm"), Path("/tmp")]
+    return [place for place in dict.fromkeys(found) if place.exists()]
+
+
+def test_no_raw_address_is_anywhere_on_the_disk(place: Place) -> None:
+    mark = place.directory / "mark"
+    mark.touch()
+    since = mark.stat().st_mtime
+    nonce = uuid.uuid4().hex
+    place.configure(pipes_of("nginx-access"))
+    with place.pipe() as pipe, nginx(place) as port:
+        for path in (
+            f"/{nonce}?ip={CANARY}",
+            f"/{nonce}/%22{CANARY}%22?q=whois%20{CANARY}&six=[{CANARY_V6}]",
+            f"/denied/{nonce}?from={CANARY_V6}",
+            f"/{nonce}?x={'a' * 1900}{CANARY}/{CANARY_V6}",
+            *(f"/denied/{nonce}{'b' * length}/{CANARY}" for length in range(1780, 1960, 3)),
+        ):
+            request(port, path, source=CLIENT)
+        until(lambda: place.read("nginx-access.log").count(nonce) >= 64, "every request")
+        until(lambda: place.read("nginx-error.log").count(nonce) >= 61, "every error")
+        # the pipe goes away under nginx, and nginx complains about that: into its error log
+        assert pipe.stop() == 0
+        request(port, f"/denied/{nonce}?late={CANARY}", source=CLIENT)
+    with place.pipe() as pipe:
+        assert pipe.stop() == 0
+    raw = [CLIENT.encode(), CANARY.encode(), CANARY_V6.encode(), b"5eed:fade:f00d:cafe"]
+    places = writable_places(place.directory)
+    assert files_with([nonce.encode()], places, since), "the search finds what is there"
+    assert files_with(raw, places, since) == []
+    error = place.read("nginx-error.log")
+    cut = [line for line in error.splitlines() if len(line) >= 2047 - 60]
+    assert cut, "some error was long enough to be cut"
+    # what is left of an address at the cut is not more than its network
+    assert re.search(r"198\.51\.100\.2\d*(?!\d)", error) is None
+    assert "127.113.57.2" not in error
+
+
+JOURNALD = "/lib/systemd/systemd-journald"
+
+
+@pytest.fixture
+def journal() -> Iterator[str]:
+    """A journald of the test's own: a namespace, its own sockets and files."""
+    if os.geteuid() != 0 or not Path(JOURNALD).exists():
+        pytest.skip(f"needs root and {JOURNALD}")
+    namespace = f"art32test{uuid.uuid4().hex[:8]}"
+    directory = Path("/run/systemd") / f"journal.{namespace}"
+    child = subprocess.Popen([JOURNALD, namespace], stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: (directory / "socket").exists() or child.poll() is not None, "journald")
+        if child.poll() is not None:
+            pytest.skip("systemd-journald does not start here")
+        yield namespace
+    finally:
+        child.terminate()
+        child.wait()
+        machine = Path("/etc/machine-id")
+        stores = [Path("/run/log/journal"), Path("/var/log/journal")]
+        for store in stores:
+            for left in store.glob(f"*.{namespace}"):
+                shutil.rmtree(left)
+        assert machine.exists()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def test_journald_gets_scrubbed_records_with_their_fields(place: Place, journal: str) -> None:
+    import json
+    import socket
+
+    address = place.path("/run/art32") / "log"
+    place.configure(
+        f'[[logs.pipes]]\nname = "syslog"\nlisten = "unix-datagram:{address}"\n'
+        f'to = "journald:{journal}"\n'
+    )
+    with place.pipe() as pipe, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.connect(str(address))
+        for number in range(100):
+            sender.send(
+                f"<35>Nov 24 06:00:00 sshd[{number}]: Failed for jane from {CANARY}\n"
+                f"PRIORITY=0\nMESSAGE=forged {CANARY_V6}".encode()
+            )
+        sender.send(f"<13>Nov 24 06:00:00 {CANARY}: a program called like an address".encode())
+        sender.send(b"no syslog " + b"x" * 60_000)
+        assert pipe.stop() == 0, pipe.said()
+
+    def records() -> list[dict[str, object]]:
+        done = subprocess.run(
+            ["journalctl", "--namespace", journal, "--output", "json", "--all", f"_PID={pid}"],
+            capture_output=True,
+            check=False,
+        )
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    pid = pipe.child.pid
+    until(lambda: len(records()) == 102, "all records")
+    found = records()
+    text = json.dumps(found)
+    assert CANARY not in text
+    assert CANARY_V6 not in text
+    first = found[0]
+    assert (first["PRIORITY"], first["SYSLOG_FACILITY"]) == ("3", "4")
+    assert (first["SYSLOG_IDENTIFIER"], first["SYSLOG_PID"]) == ("sshd", "0")
+    message = str(first["MESSAGE"])
+    assert message.startswith("Failed for jane from 198.51.100.0\\x0APRIORITY=0\\x0AMESSAGE=forged")
+    assert {str(one["PRIORITY"]) for one in found[:100]} == {"3"}
+    assert found[-1]["MESSAGE"] == "no syslog " + "x" * 60_000
+    assert found[-1]["SYSLOG_IDENTIFIER"] == "syslog"
