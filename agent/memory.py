@@ -1,12 +1,98 @@
-"""Keeps the memory of segments from piling up: what is freed goes back to the system at once."""
+"""Memory of bounded size that is used again: fresh pages cost more than what is done with them."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import mmap
+import os
+import threading
+import weakref
+from queue import LifoQueue
+
+from agent.errors import Art32Error, Code
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 _LARGE = 8 << 20
+
+
+class Buffer:
+    """Memory that a child process can have as its standard input or output (memfd_create(2)).
+
+    It is a file without a name and on no disk, mapped here: neither side copies through a pipe.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = max(1, capacity)
+        self.length = 0
+        self._descriptor = os.memfd_create("art32")
+        weakref.finalize(self, os.close, self._descriptor)
+        os.ftruncate(self._descriptor, self.capacity)
+        self._view = memoryview(mmap.mmap(self._descriptor, self.capacity))
+
+    @property
+    def view(self) -> memoryview:
+        """The bytes that are in it."""
+        return self._view[: self.length]
+
+    @property
+    def full(self) -> bool:
+        return self.length == self.capacity
+
+    def clear(self) -> None:
+        os.ftruncate(self._descriptor, self.capacity)
+        self.length = 0
+
+    def append(self, data: memoryview) -> int:
+        """Take as many of the bytes as there is room for; return how many."""
+        count = min(len(data), self.capacity - self.length)
+        self._view[self.length : self.length + count] = data[:count]
+        self.length += count
+        return count
+
+    def as_input(self) -> int:
+        """Return a descriptor for a child to read: what is in the buffer, from the start."""
+        os.ftruncate(self._descriptor, self.length)
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        return self._descriptor
+
+    def as_output(self) -> int:
+        """Return a descriptor for a child to write; call `wrote` when it has ended."""
+        self.clear()
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        return self._descriptor
+
+    def wrote(self) -> None:
+        """Take what a child has written; raise TOOL_FAILED when it is more than there is room."""
+        length = os.lseek(self._descriptor, 0, os.SEEK_CUR)
+        if length > self.capacity:
+            self.clear()
+            raise Art32Error(Code.TOOL_FAILED, "a program wrote more than it was given")
+        self.length = length
+
+
+class Pool:
+    """A few buffers of one size, made when they are first needed and then handed round."""
+
+    def __init__(self, count: int, capacity: int) -> None:
+        self._capacity = capacity
+        self._unmade = count
+        self._guard = threading.Lock()
+        self._free: LifoQueue[Buffer] = LifoQueue()
+
+    def take(self) -> Buffer:
+        """Return an empty buffer; wait while all are in use."""
+        with self._guard:
+            if self._free.empty() and self._unmade:
+                self._unmade -= 1
+                return Buffer(self._capacity)
+        buffer = self._free.get()
+        buffer.clear()
+        return buffer
+
+    def give(self, buffer: Buffer) -> None:
+        """Give a buffer back: nothing may look at it any more."""
+        self._free.put(buffer)
 
 
 @functools.cache

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
-from agent import compression, memory, parallel
+from agent import parallel
 from agent.backup import layout
 from agent.backup.catalog import Backup
 from agent.backup.manifest import Details, Manifest, ObjectEntry, sha256
+from agent.backup.plaintext import Plaintext
 from agent.crypto import symmetric
 from agent.crypto.home import Home
 from agent.errors import Art32Error, Code
+from agent.memory import Buffer, Pool
 from agent.store import Store
 
 WORKERS = max(1, min(4, os.cpu_count() or 1))
-_AHEAD = 8
 Fetched = Callable[[int], None]
 
 
@@ -39,9 +40,9 @@ def fetch(store: Store, backup: Backup, entry: ObjectEntry) -> bytes:
 def details(store: Store, backup: Backup, found: Manifest, home: Home, passphrase: str) -> Details:
     """Return the encrypted details; raise CORRUPT when they are damaged or of another format."""
     data = fetch(store, backup, found.entry(layout.DETAILS))
-    plain = symmetric.decrypt(home, passphrase, data, what=f"`{layout.DETAILS}`")
+    plain = symmetric.decrypted(home, passphrase, data, what=f"`{layout.DETAILS}`")
     try:
-        return Details.model_validate_json(bytes(plain))
+        return Details.model_validate_json(plain)
     except ValueError as error:
         raise Art32Error(
             Code.CORRUPT, f"the details of backup `{backup.id}` are malformed"
@@ -55,18 +56,16 @@ def plaintext(
     home: Home,
     passphrase: str,
     *,
+    size: int,
     fetched: Fetched = lambda _: None,
-) -> Iterator[bytes]:
-    """Yield the dump, at most 1 MiB at a time.
+) -> Plaintext:
+    """Return the dump, of `size` bytes, to be read within a `with`.
 
-    `fetched` is told the bytes of each object that arrived. Raise CORRUPT, OBJECT_MISSING or a
-    store's error at the first part that fails: what was yielded before it is not the whole.
+    `fetched` is told the bytes of each object that arrived. Raise, as it is read, CORRUPT,
+    OBJECT_MISSING or a store's error at the first part that fails: what came before it is not the
+    whole.
     """
-    memory.return_large_blocks()
-    plain = compression.decompress(
-        _segments(store, backup, found.segments, home, passphrase, fetched)
-    )
-    yield from parallel.ahead(plain, depth=_AHEAD)
+    return Plaintext(_segments(store, backup, found.segments, home, passphrase, fetched), size=size)
 
 
 def _segments(
@@ -76,12 +75,22 @@ def _segments(
     home: Home,
     passphrase: str,
     fetched: Fetched,
-) -> Iterator[bytearray]:
-    def one(entry: ObjectEntry) -> bytearray:
-        what = f"`{entry.name[:12]}...`"
-        return symmetric.decrypt(home, passphrase, fetch(store, backup, entry), what=what)
+) -> Generator[memoryview, None, None]:
+    """Yield the plaintext of each segment; it is there until the next one is asked for."""
+    capacity = max((entry.size for entry in entries), default=0)
+    sealed, opened = Pool(WORKERS, capacity), Pool(WORKERS + 1, capacity)
+
+    def one(entry: ObjectEntry) -> Buffer:
+        source, target = sealed.take(), opened.take()
+        try:
+            source.append(memoryview(fetch(store, backup, entry)))
+            symmetric.decrypt(home, passphrase, source, target, what=f"`{entry.name[:12]}...`")
+        finally:
+            sealed.give(source)
+        return target
 
     with contextlib.closing(parallel.ordered(one, entries, workers=WORKERS)) as decrypted:
-        for entry, data in zip(entries, decrypted, strict=True):
+        for entry, target in zip(entries, decrypted, strict=True):
             fetched(entry.size)
-            yield data
+            yield target.view
+            opened.give(target)

@@ -19,7 +19,8 @@ from agent import clock
 from agent.backup import catalog, fetch, history, layout, leftovers
 from agent.backup.catalog import Backup, State
 from agent.backup.manifest import Details, Manifest
-from agent.backup.sources import RestoreRequest, plugin
+from agent.backup.plaintext import Plaintext
+from agent.backup.sources import RestoreRequest, plugin, pour
 from agent.config.model import Configuration
 from agent.crypto import private
 from agent.crypto.home import Home, isolated_home
@@ -40,6 +41,18 @@ class Opened:
     manifest: Manifest
     passphrase: str
     details: Details
+
+    def plaintext(self, store: Store, home: Home, fetched: fetch.Fetched) -> Plaintext:
+        """Return the dump, to be read within a `with`; see `fetch.plaintext`."""
+        return fetch.plaintext(
+            store,
+            self.backup,
+            self.manifest,
+            home,
+            self.passphrase,
+            size=self.details.plain_bytes,
+            fetched=fetched,
+        )
 
 
 @dataclass(frozen=True)
@@ -214,13 +227,10 @@ def restore(
     warnings += _record(ledger, "restore-started", **facts)
     outcome = Code.DEFECT.label
     try:
-        with opened(config, store, backup) as (ready, home):
-            stream = _Counted(
-                fetch.plaintext(
-                    store, backup, ready.manifest, home, ready.passphrase, fetched=progress
-                ),
-                ready.details.plain_bytes,
-            )
+        with (
+            opened(config, store, backup) as (ready, home),
+            ready.plaintext(store, home, progress) as stream,
+        ):
             if output is not None:
                 sentence = _write_out(stream, output)
             else:
@@ -254,17 +264,16 @@ def _record(ledger: Ledger, event: str, **facts: str) -> list[str]:
 
 
 def _write_out(stream: Iterator[bytes], output: BinaryIO) -> str:
-    for chunk in stream:
-        try:
-            output.write(chunk)
-            output.flush()
-        except OSError as error:
-            reason = (error.strerror or "error").lower()
-            raise Art32Error(
-                Code.TARGET_FAILED,
-                f"standard output takes no more: {reason}",
-                hint="what was written is not the whole backup: do not use it",
-            ) from error
+    try:
+        output.flush()
+        pour(stream, output.fileno())
+    except OSError as error:
+        reason = (error.strerror or "error").lower()
+        raise Art32Error(
+            Code.TARGET_FAILED,
+            f"standard output takes no more: {reason}",
+            hint="what was written is not the whole backup: do not use it",
+        ) from error
     return "written to standard output"
 
 
@@ -278,26 +287,3 @@ def _require_fitting(target: str, kind: str) -> None:
             f"`{target}` is no target for a backup of kind `{kind}`",
             hint=f"restore it to {wanted}, or to standard output with `--to -`",
         )
-
-
-class _Counted:
-    """An iterator over plaintext that ends well only after the signed number of bytes."""
-
-    def __init__(self, chunks: Iterator[bytes], expected: int) -> None:
-        self._chunks = chunks
-        self._expected = expected
-        self.count = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        chunk = next(self._chunks, None)
-        if chunk is None:
-            if self.count != self._expected:
-                raise Art32Error(
-                    Code.CORRUPT, "the stream has another length than its signed details say"
-                )
-            raise StopIteration
-        self.count += len(chunk)
-        return chunk

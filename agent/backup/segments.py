@@ -10,16 +10,18 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent import compression, memory
+from agent import compression
 from agent.backup import layout
 from agent.backup.layout import Place
-from agent.backup.manifest import ObjectEntry, sha256
+from agent.backup.manifest import ObjectEntry
 from agent.crypto.home import Home
 from agent.crypto.symmetric import OVERHEAD, Encryption
-from agent.store import Store
+from agent.memory import Buffer, Pool
+from agent.store import Store, digest
 
 SEGMENT_BYTES = 32 << 20
 UPLOADS = 3
+_FILLED = 2  # one is filled while gpg reads the other
 
 
 @dataclass
@@ -49,22 +51,22 @@ class SegmentWriter:
         segment_bytes: int = SEGMENT_BYTES,
         progress: Callable[[Totals], None] = lambda _: None,
     ) -> None:
-        memory.return_large_blocks()
         self.totals = Totals()
         self._home = home
         self._passphrase = passphrase
-        self._store = store
+        self._target = store
         self._place = place
-        self._room = max(1, segment_bytes - OVERHEAD)
+        room = max(1, segment_bytes - OVERHEAD)
+        self._plain = Pool(_FILLED, room)
+        self._encrypted = Pool(UPLOADS, room + OVERHEAD)
         self._progress = progress
-        self._compressor = compression.compressor()
-        self._slots = threading.BoundedSemaphore(UPLOADS + 1)
+        self._compressor = compression.Compressor()
         self._guard = threading.Lock()
         self._failure: BaseException | None = None
         self._threads: list[threading.Thread] = []
+        self._running: set[Encryption] = set()
         self._done: dict[int, ObjectEntry] = {}
-        self._current: Encryption | None = None
-        self._filled = 0
+        self._current: Buffer | None = None
         self._number = 0
 
     def write(self, data: bytes) -> None:
@@ -85,56 +87,68 @@ class SegmentWriter:
         return self.totals
 
     def abort(self) -> None:
-        """Stop: kill the running gpg and let no further segment be stored."""
+        """Stop: kill every running gpg and let no further segment be stored."""
         with self._guard:
             self._failure = self._failure or RuntimeError("aborted")
-        if self._current is not None:
-            self._current.kill()
+            running = list(self._running)
+        for encryption in running:
+            encryption.kill()
 
     def _cut(self, compressed: bytes) -> None:
         view = memoryview(compressed)
         while view:
             self._raise()
             if self._current is None:
-                self._slots.acquire()
+                self._current = self._plain.take()
                 self._raise()
-                self._current = Encryption(self._home, self._passphrase, room=self._room)
-                self._filled = 0
-            part = view[: self._room - self._filled]
-            self._current.write(part)
-            self._filled += len(part)
-            self.totals.compressed += len(part)
-            view = view[len(part) :]
-            if self._filled == self._room:
+            count = self._current.append(view)
+            self.totals.compressed += count
+            view = view[count:]
+            if self._current.full:
                 self._seal()
 
     def _seal(self) -> None:
-        encryption, self._current = self._current, None
-        assert encryption is not None
-        encryption.close_input()
+        filled, self._current = self._current, None
+        assert filled is not None
+        message = self._encrypted.take()
+        self._raise()
         thread = threading.Thread(
-            target=self._store_segment, args=(self._number, encryption), daemon=True
+            target=self._store, args=(self._number, filled, message), daemon=True
         )
         self._number += 1
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         self._threads.append(thread)
         thread.start()
 
-    def _store_segment(self, number: int, encryption: Encryption) -> None:
+    def _store(self, number: int, filled: Buffer, message: Buffer) -> None:
         try:
-            message = encryption.finish()
-            digest = sha256(message)
-            name = layout.segment(number, digest)
+            try:
+                self._encrypt(filled, message)
+            finally:
+                self._plain.give(filled)
+            computed = digest(message.view)
+            name = layout.segment(number, computed)
             if self._failure is None:
-                self._store.put(self._place.name(name), message, sha256=digest)
+                self._target.put(self._place.name(name), message.view, sha256=computed)
             with self._guard:
-                self._done[number] = ObjectEntry(name=name, size=len(message), sha256=digest)
-                self.totals.stored += len(message)
+                self._done[number] = ObjectEntry(name=name, size=message.length, sha256=computed)
+                self.totals.stored += message.length
         except BaseException as error:  # noqa: BLE001 - raised again in the main thread
             with self._guard:
                 self._failure = self._failure or error
         finally:
-            self._slots.release()
+            self._encrypted.give(message)
+
+    def _encrypt(self, source: Buffer, target: Buffer) -> None:
+        with self._guard:
+            self._raise()
+            encryption = Encryption(self._home, self._passphrase, source, target)
+            self._running.add(encryption)
+        try:
+            encryption.finish()
+        finally:
+            with self._guard:
+                self._running.discard(encryption)
 
     def _raise(self) -> None:
         if self._failure is not None:

@@ -9,15 +9,14 @@ from __future__ import annotations
 import base64
 import os
 import secrets
-import threading
 
 from agent import redact, run
 from agent.crypto import packets
 from agent.crypto.home import Home
 from agent.errors import Art32Error, Code
+from agent.memory import Buffer
 
 OVERHEAD = 128 << 10
-_READ = 1 << 20
 
 Bytes = bytes | bytearray | memoryview
 
@@ -51,16 +50,19 @@ def _command(home: Home, passphrase_fd: int, status_fd: int, *arguments: str) ->
     )
 
 
-class _Filter:
-    """A gpg that turns its input into its output, both in memory, with its status lines."""
+class _Running:
+    """A gpg that turns one buffer into another, with its status lines."""
 
-    def __init__(self, home: Home, passphrase: str, *arguments: str, room: int) -> None:
+    def __init__(
+        self, home: Home, passphrase: str, source: Buffer, target: Buffer, *arguments: str
+    ) -> None:
         passphrase_fd = _passphrase_pipe(passphrase)
         status_read, status_write = os.pipe()
         try:
             self._process = run.Process(
                 _command(home, passphrase_fd, status_write, *arguments),
-                stdin=run.PIPE,
+                stdin=source.as_input(),
+                stdout=target.as_output(),
                 pass_fds=(passphrase_fd, status_write),
             )
         except BaseException:
@@ -70,66 +72,41 @@ class _Filter:
             os.close(passphrase_fd)
             os.close(status_write)
         self._status_fd = status_read
-        self._output = bytearray(room)  # pages that are never written to cost nothing
-        self._reader = threading.Thread(target=self._collect, daemon=True)
-        self._reader.start()
+        self._target = target
 
-    def _collect(self) -> None:
-        descriptor = self._process.stdout.fileno()
-        length = 0
-        with memoryview(self._output) as view:
-            while count := os.readv(descriptor, [view[length : length + _READ]]):
-                length += count
-        del self._output[length:]
-        while chunk := os.read(descriptor, _READ):  # more than was foreseen
-            self._output += chunk
+    @property
+    def stderr(self) -> bytes:
+        return self._process.stderr
 
-    def write(self, data: Bytes) -> None:
-        view = memoryview(data)
-        descriptor = self._process.stdin.fileno()
-        try:
-            while view:
-                view = view[os.write(descriptor, view) :]
-        except BrokenPipeError:
-            self.kill()
-            raise Art32Error(
-                Code.TOOL_FAILED,
-                f"gpg ended early: {redact.diagnostic(self._process.stderr)}",
-            ) from None
+    def result(self) -> tuple[int, list[str]]:
+        """Wait for the end; return the exit status and the status keywords.
 
-    def close_input(self) -> None:
-        self._process.stdin.close()
-
-    def result(self) -> tuple[int, bytearray, list[str]]:
-        """Wait for the end; return the exit status, the output, and the status keywords."""
-        self._reader.join()
-        status = self._process.wait()
+        Raise TOOL_FAILED when more was written than the target has room for.
+        """
         with os.fdopen(self._status_fd, "rb") as lines:
             self._status_fd = -1
             text = lines.read().decode("ascii", "replace")
+        status = self._process.wait()
         self._process.__exit__()
-        keywords = [line.split()[1] for line in text.splitlines() if line.startswith("[GNUPG:] ")]
-        return status, self._output, keywords
+        self._target.wrote()
+        return status, [
+            line.split()[1] for line in text.splitlines() if line.startswith("[GNUPG:] ")
+        ]
 
     def kill(self) -> None:
+        """End it; `result` is then that of a failure."""
         self._process.kill()
-        self._reader.join()
-        self._process.__exit__()
-        if self._status_fd >= 0:
-            os.close(self._status_fd)
-            self._status_fd = -1
 
 
-class Encryption(_Filter):
-    """One message in the making: `write` plaintext, then `finish` it.
+class Encryption(_Running):
+    """The encryption of a buffer to another, in progress; at most `OVERHEAD` bytes are added."""
 
-    `room` is how many bytes of plaintext to expect; more is slower.
-    """
-
-    def __init__(self, home: Home, passphrase: str, *, room: int = 0) -> None:
+    def __init__(self, home: Home, passphrase: str, source: Buffer, target: Buffer) -> None:
         super().__init__(
             home,
             passphrase,
+            source,
+            target,
             "--rfc4880",
             "--cipher-algo",
             "AES256",
@@ -142,56 +119,56 @@ class Encryption(_Filter):
             "-z",
             "0",
             "--symmetric",
-            room=room + OVERHEAD if room else 0,
         )
 
-    def finish(self) -> bytearray:
-        """Return the whole message; raise ENCRYPTION_INEFFECTIVE unless it is an encrypted one."""
-        status, output, keywords = self.result()
+    def finish(self) -> None:
+        """Wait for the whole message; raise TOOL_FAILED when there is none, and
+        ENCRYPTION_INEFFECTIVE unless it is an encrypted one."""
+        status, keywords = self.result()
         if status != 0 or "END_ENCRYPTION" not in keywords:
             raise Art32Error(
                 Code.TOOL_FAILED,
-                f"gpg failed to encrypt: {redact.diagnostic(self._process.stderr)}",
+                f"gpg failed to encrypt: {redact.diagnostic(self.stderr)}",
             )
         try:
-            packets.check_symmetric(output)
+            packets.check_symmetric(self._target.view)
         except packets.MalformedError as error:
             raise Art32Error(
                 Code.ENCRYPTION_INEFFECTIVE,
                 f"a segment is not what gpg should write: {error}",
             ) from error
-        return output
 
 
-def encrypt(home: Home, passphrase: str, data: bytes) -> bytearray:
+def encrypt(home: Home, passphrase: str, data: Bytes) -> bytes:
     """Return a small message encrypted whole."""
-    encryption = Encryption(home, passphrase)
-    encryption.write(data)
-    encryption.close_input()
-    return encryption.finish()
+    source, target = Buffer(len(data)), Buffer(len(data) + OVERHEAD)
+    source.append(memoryview(data))
+    Encryption(home, passphrase, source, target).finish()
+    return bytes(target.view)
 
 
-def decrypt(home: Home, passphrase: str, message: Bytes, *, what: str) -> bytearray:
-    """Return a message's plaintext, held back until gpg has said that it is whole.
+def decrypt(home: Home, passphrase: str, source: Buffer, target: Buffer, *, what: str) -> None:
+    """Decrypt one buffer to another, which has at least its size.
 
-    Raise CORRUPT unless gpg exits 0 and reports DECRYPTION_OKAY and GOODMDC.
+    Raise CORRUPT unless gpg exits 0 and reports DECRYPTION_OKAY and GOODMDC: what the target then
+    holds is worth nothing.
     """
     try:
-        packets.check_symmetric(message)
+        packets.check_symmetric(source.view)
     except packets.MalformedError as error:
         raise Art32Error(Code.CORRUPT, f"{what} is not an encrypted segment: {error}") from error
     # what art32 writes is not compressed by gpg: plaintext larger than its message is a bomb
-    size = len(message)
-    decryption = _Filter(home, passphrase, "--max-output", str(size), "--decrypt", room=size)
-    try:
-        decryption.write(message)
-    except Art32Error as error:
-        raise Art32Error(
-            Code.CORRUPT, f"{what} does not decrypt: gpg does not read it to its end"
-        ) from error
-    decryption.close_input()
-    status, output, keywords = decryption.result()
+    limit = str(source.length)
+    running = _Running(home, passphrase, source, target, "--max-output", limit, "--decrypt")
+    status, keywords = running.result()
     whole = {"DECRYPTION_OKAY", "GOODMDC", "END_DECRYPTION"} <= set(keywords)
     if status != 0 or not whole or keywords.count("PLAINTEXT") != 1:
         raise Art32Error(Code.CORRUPT, f"{what} does not decrypt: gpg reports damage")
-    return output
+
+
+def decrypted(home: Home, passphrase: str, message: Bytes, *, what: str) -> bytes:
+    """Return a small message's plaintext; raise CORRUPT as `decrypt` does."""
+    source, target = Buffer(len(message)), Buffer(len(message))
+    source.append(memoryview(message))
+    decrypt(home, passphrase, source, target, what=what)
+    return bytes(target.view)

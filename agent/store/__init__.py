@@ -7,6 +7,7 @@ Everything that comes back from a store is untrusted.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +17,17 @@ from typing import Protocol
 from agent.config.model import DirectoryStore, S3Store, StoreConfig
 
 Bytes = bytes | bytearray | memoryview
+
+
+class Computed(str):
+    """A SHA-256 (hex) that was just computed from the very bytes it goes with, by `digest`."""
+
+    __slots__ = ()
+
+
+def digest(data: Bytes) -> Computed:
+    """Return the SHA-256 of bytes, for a `put` that need not compute it again."""
+    return Computed(hashlib.sha256(data).hexdigest())
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,8 @@ class Store(Protocol):
     def put(self, name: str, data: Bytes, *, sha256: str) -> None:
         """Store an object, durable when this returns, and checked by its SHA-256 (hex).
 
+        A store that sends the bytes away has them checked where they arrive, a directory checks
+        them here unless the hash comes from `digest`.
         Never replaces: raise OBJECT_EXISTS when the name is taken, unless an earlier attempt of
         this very call may have stored it (its reply was lost).
         Raise STORE_UNREACHABLE, STORE_REFUSED, STORE_FULL, STORE_MISSING or STORE_FAILED.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import hmac
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,7 @@ from typing import NoReturn
 from agent import clock, files
 from agent.config.model import DirectoryStore
 from agent.errors import Art32Error, Code
-from agent.store import Bytes, Deletion, StoredObject, StoreFacts, names
+from agent.store import Bytes, Computed, Deletion, StoredObject, StoreFacts, digest, names
 
 _READ_BYTES = 1 << 20
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -46,7 +45,7 @@ class Directory:
         is not mounted must not be filled silently.
         """
         names.check(name)
-        if not hmac.compare_digest(hashlib.sha256(data).hexdigest(), sha256.lower()):
+        if not (isinstance(sha256, Computed) or digest(data) == sha256.lower()):
             raise Art32Error(Code.CORRUPT, f"the bytes for `{name}` do not have the hash announced")
         *parents, last = (*self._prefix, *name.split("/"))
         with self._translated(name):

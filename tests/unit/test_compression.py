@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -24,7 +25,7 @@ PLAIN = os.urandom(50_000) * 6
 
 
 def frame(data: bytes) -> bytes:
-    made = compression.compressor()
+    made = compression.Compressor()
     return made.compress(data) + made.flush()
 
 
@@ -109,7 +110,7 @@ def test_a_frame_that_needs_too_large_a_window_is_refused() -> None:
 
 
 def _bomb() -> Iterator[bytes]:
-    made = compression.compressor()
+    made = compression.Compressor()
     for _ in range(1024):
         if piece := made.compress(bytes(1 << 20)):
             yield piece
@@ -127,3 +128,18 @@ def test_a_gibibyte_of_zeros_expands_a_mebibyte_at_a_time() -> None:
     assert total == 1 << 30
     assert largest <= compression.OUTPUT
     assert after - before < 64 << 10, "KiB more at the peak"
+
+
+def test_the_level_is_the_higher_one_only_where_that_saves_room() -> None:
+    source = "\n".join(path.read_text() for path in Path(compression.__file__).parent.glob("*.py"))
+    assert compression.level(source.encode() * 3) == max(compression.LEVELS)
+    for data in (os.urandom(1 << 20), bytes(1 << 20), b"", frame(source.encode())):
+        assert compression.level(data) == min(compression.LEVELS)
+
+
+@pytest.mark.parametrize("size", [0, 1, compression.SAMPLE - 1, compression.SAMPLE, 9 << 20])
+def test_what_is_looked_at_first_is_compressed_like_the_rest(size: int) -> None:
+    data = (os.urandom(1000) + bytes(7000)) * (size // 8000 + 1)
+    made = compression.Compressor()
+    pieces = [made.compress(data[at : min(at + 700_000, size)]) for at in range(0, size, 700_000)]
+    assert expand(b"".join(pieces) + made.flush()) == data[:size]

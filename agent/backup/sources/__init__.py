@@ -7,11 +7,12 @@ To add a kind: its section in `agent/config/sources.py`, a file here with the fu
 from __future__ import annotations
 
 import importlib
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from agent.errors import Art32Error, Code
 
@@ -96,6 +97,28 @@ class Plugin(Dumper, Protocol):
     def discard(self, request: RestoreRequest) -> None:
         """Remove what a killed restore of this very request left, and nothing else; raise when
         that cannot be done."""
+
+
+@runtime_checkable
+class Pourable(Protocol):
+    """A stream that can do better than to be copied piece by piece."""
+
+    def pour(self, descriptor: int) -> None:
+        """Do what `pour` promises."""
+
+
+def pour(stream: Iterator[bytes], descriptor: int) -> None:
+    """Write the rest of a stream to a descriptor, all of it.
+
+    Raise what the stream raises, and OSError when the descriptor takes no more.
+    """
+    if isinstance(stream, Pourable):
+        stream.pour(descriptor)
+        return
+    for chunk in stream:
+        view = memoryview(chunk)
+        while view:
+            view = view[os.write(descriptor, view) :]
 
 
 def plugin(kind: str) -> Plugin:

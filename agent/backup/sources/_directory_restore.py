@@ -25,6 +25,7 @@ from pathlib import Path, PurePosixPath
 
 from agent import clock, files, run, sandbox
 from agent.backup.sources import RestoreRequest
+from agent.backup.sources._process import pump
 from agent.backup.sources._tar import OTHER, QUOTING, Messages
 from agent.errors import Art32Error, Code
 
@@ -218,7 +219,7 @@ def _feed(
                 on_stderr=messages,
             )
         )
-        _pump(stream, process)
+        pump(stream, process)
         _require_success(process.wait(), messages)
 
 
@@ -229,21 +230,6 @@ def _list_of_names(member: str, stack: contextlib.ExitStack) -> int:
     os.write(descriptor, os.fsencode(member) + b"\0")
     os.fchmod(descriptor, 0o444)
     return descriptor
-
-
-def _pump(stream: Iterator[bytes], process: run.Process) -> None:
-    """Write the stream to a process; when it stops reading, read on: the rest must verify too."""
-    listening = True
-    for chunk in stream:
-        view = memoryview(chunk)
-        while view and listening:
-            try:
-                view = view[os.write(process.stdin.fileno(), view) :]
-            except BrokenPipeError:
-                listening = False
-                if process.wait() != 0:
-                    return
-    process.stdin.close()
 
 
 def _require_success(status: int, messages: Messages) -> None:

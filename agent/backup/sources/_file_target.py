@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from agent import clock, files
-from agent.backup.sources import RestoreRequest
+from agent.backup.sources import RestoreRequest, pour
 from agent.errors import Art32Error, Code
 
 
@@ -123,19 +123,13 @@ def _write(stream: Iterator[bytes], temporary: Path, path: Path) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with _refusals(path):
         descriptor = os.open(temporary, flags, 0o600)
-    size = 0
     try:
-        for chunk in stream:
-            view = memoryview(chunk)
-            size += len(view)
-            with _refusals(path):
-                while view:
-                    view = view[os.write(descriptor, view) :]
         with _refusals(path):
+            pour(stream, descriptor)
             os.fsync(descriptor)
+        return os.fstat(descriptor).st_size
     finally:
         os.close(descriptor)
-    return size
 
 
 def _name(temporary: Path, path: Path, *, overwrite: bool) -> Path | None:

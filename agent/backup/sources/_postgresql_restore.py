@@ -18,6 +18,7 @@ from agent.backup.sources import _postgresql_client as client
 from agent.backup.sources import _postgresql_target as targets
 from agent.backup.sources._postgresql_contents import choose
 from agent.backup.sources._postgresql_target import Target, identifier, literal
+from agent.backup.sources._process import pump
 from agent.errors import Art32Error, Code
 from agent.run import DEVNULL, PIPE, Process
 
@@ -132,27 +133,6 @@ def _feed(stream: Iterator[bytes], target: Target, database: str, request: Resto
         pump(stream, process)
         if process.wait() != 0:
             raise target.refusal(process.stderr)
-
-
-def pump(stream: Iterator[bytes], process: Process) -> None:
-    """Write a stream to a child's standard input and close it.
-
-    A child that stops reading early and ends well has what it needs; the stream is still read to
-    its end, because only its end says that it verifies. A child that failed ends this at once.
-    """
-    for chunk in stream:
-        view = memoryview(chunk)
-        try:
-            while view:
-                view = view[os.write(process.stdin.fileno(), view) :]
-        except BrokenPipeError:
-            if process.wait() != 0:
-                return
-            for _ in stream:
-                pass
-            return
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.close()
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from agent import redact
-from agent.backup.sources import CHUNK, DumpReport
+from agent.backup.sources import CHUNK, DumpReport, pour
 from agent.errors import Art32Error, Code
 from agent.run import Process, TimeoutExpired
 
@@ -122,6 +122,23 @@ def process_dump(
         with_children=with_children,
     ) as process:
         yield ProcessDump(process, finish=finish, observers=observers, accepted=accepted, hint=hint)
+
+
+def pump(stream: Iterator[bytes], process: Process) -> None:
+    """Write a stream to a child's standard input and close it.
+
+    A child that stops reading early and ends well has what it needs; the stream is still read to
+    its end, because only its end says that it verifies. A child that failed ends this at once.
+    """
+    try:
+        pour(stream, process.stdin.fileno())
+    except BrokenPipeError:
+        if process.wait() == 0:
+            for _ in stream:
+                pass
+        return
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
 
 
 class Tail:

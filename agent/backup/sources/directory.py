@@ -103,6 +103,7 @@ def _archive_argv(config: DirectorySource) -> list[str]:
         "--create",
         "--file=-",
         "--format=pax",
+        "--blocking-factor=512",  # 256 KiB at a time; the archive's end is filled up to that
         # without process ids and access times, the same files give the same bytes
         "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
         "--numeric-owner",

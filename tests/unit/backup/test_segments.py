@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def compressed(home: Home, passphrase: str, store: Watched, totals: Totals) -> l
         assert layout.parse_segment(entry.name) == (number, sha256(data))
         assert (len(data), sha256(data)) == (entry.size, entry.sha256)
         assert entry.size <= SEGMENT
-        parts.append(bytes(symmetric.decrypt(home, passphrase, data, what="it")))
+        parts.append(bytes(symmetric.decrypted(home, passphrase, data, what="it")))
     return parts
 
 
@@ -188,15 +189,21 @@ def test_uploads_in_flight_are_few_however_slow_the_store_is(
 def test_aborting_kills_the_running_gpg_and_stores_nothing_more(
     home: Home, passphrase: str, store: Watched
 ) -> None:
-    made = writer(home, passphrase, store)
-    made._cut(bytes(ROOM // 2))
-    assert made._current is not None
-    pid = made._current._process.pid
+    room = 48 << 20
+    made = SegmentWriter(home, passphrase, store, PLACE, segment_bytes=room + OVERHEAD)
+    made._cut(bytes(room + 10))
+    end = time.monotonic() + 30
+    while not made._running:
+        assert time.monotonic() < end
+    (running,) = made._running
+    pid = running._process.pid
     assert Path(f"/proc/{pid}").exists()
     made.abort()
     assert not Path(f"/proc/{pid}").exists()
     with pytest.raises(RuntimeError, match="aborted"):
         made._cut(bytes(10))
+    for thread in made._threads:
+        thread.join()
     assert list(store.list()) == []
 
 

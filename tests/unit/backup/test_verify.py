@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,10 +66,11 @@ def restored(pristine: Repository, place: Path) -> bytes:
     site, backup = judged(pristine, place)
     config = site.configuration()
     local = config.store.model_copy(update={"path": place.parents[2]})
-    out = io.BytesIO()
     ledger = make.ledger_of(config)
-    restore.restore(config, open_store(local), backup, ledger, _never, output=out)
-    return out.getvalue()
+    with tempfile.TemporaryFile() as out:
+        restore.restore(config, open_store(local), backup, ledger, _never, output=out)
+        out.seek(0)
+        return out.read()
 
 
 def _never(details: object) -> RestoreRequest:
