@@ -184,7 +184,7 @@ def test_what_is_over_leaves_no_process_no_descriptor_and_no_thread(
 ) -> None:
     before, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
     for killed in (False, True) * 3:
-        running = encryption(home, passphrase, PLAIN)
+        running = encryption(home, passphrase, bytes(64 << 20) if killed else PLAIN)
         pid = running._process.pid
         if killed:
             running.kill()
