@@ -53,7 +53,7 @@ class Shipping:
     config: Configuration
     writer: Writer
     store: Store
-    segment_bytes: int = SEGMENT_BYTES
+    segment_bytes: int
 
     def warnings(self) -> list[str]:
         """Return a sentence for each key that expires soon."""
@@ -134,8 +134,8 @@ class Shipping:
 
 
 @contextlib.contextmanager
-def shipping(config: Configuration) -> Iterator[Shipping]:
+def shipping(config: Configuration, *, segment_bytes: int = SEGMENT_BYTES) -> Iterator[Shipping]:
     """Hold the keys of this host for the block; raise a key error when any is unusable."""
     inner = area.within(config, area.LOGS)
     with identity.writer(config) as writer:
-        yield Shipping(inner, writer, open_store(inner.store))
+        yield Shipping(inner, writer, open_store(inner.store), segment_bytes)

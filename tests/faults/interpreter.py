@@ -37,6 +37,7 @@ MODULES = (
     *("agent.cli.backup", "agent.cli.restore"),
     *("agent.backup.listing", "agent.backup.make", "agent.backup.verify", "agent.backup.prune"),
     *("agent.store.directory", "agent.progress", "agent.config.load"),
+    *("agent.cli.logs", "agent.backup.log_restore", "agent.logs.rotate.work"),
 )
 
 
@@ -103,7 +104,7 @@ def _trap(request: Request) -> list[str]:
 
 def _watch_store(request: Request) -> list[FaultStore]:
     import agent.store
-    from agent.backup import listing, make
+    from agent.backup import listing, log_restore, log_segments, make
 
     original = agent.store.open_store
     opened: list[FaultStore] = []
@@ -114,19 +115,20 @@ def _watch_store(request: Request) -> list[FaultStore]:
             opened.append(FaultStore(original(config), fault))
         return opened[0]
 
-    for module in (agent.store, make, listing):
+    for module in (agent.store, make, listing, log_segments, log_restore):
         module.open_store = open_store  # type: ignore[attr-defined]
     return opened
 
 
 def _run(request: Request) -> NoReturn:
     from agent import cli
-    from agent.backup import make
+    from agent.backup import log_segments, make
 
     if request.segment_bytes is not None:
-        defaults = make.back_up.__kwdefaults__
-        assert defaults is not None
-        defaults["segment_bytes"] = request.segment_bytes
+        shipping = log_segments.shipping.__wrapped__  # type: ignore[attr-defined]
+        for defaults in (make.back_up.__kwdefaults__, shipping.__kwdefaults__):
+            assert defaults is not None
+            defaults["segment_bytes"] = request.segment_bytes
     stores = _watch_store(request) if request.watch_store else []
     names = _trap(request) if request.strike_at is not None else []
     try:
