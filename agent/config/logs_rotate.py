@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from agent.config.logs_presets import PRESETS, Preset, Signal
+from agent.config.logs_presets import PRESETS, UNSCANNED, Preset, Signal
 from agent.config.section import Section
 from agent.config.sources import SourceName
 
@@ -97,6 +97,13 @@ class RotatedLog(Section):
         "to the next run, however often.",
         examples=[30],
     )
+    scan: bool | None = Field(
+        None,
+        description="Find attacks in it before it is scrubbed, where `art32 logs watch` has not "
+        "looked; findings go where [logs.scan] says. By default yes, but not for `postgresql`, for "
+        "which there are no rules.",
+        examples=[True],
+    )
     keep_local: bool = Field(
         False,
         description="Keep a scrubbed, compressed copy beside the log: `zstd -dc` reads it.",
@@ -137,6 +144,11 @@ class RotatedLog(Section):
             if (value := getattr(self, field.name)) is not None
         }
         return dataclasses.replace(base, **said)
+
+    @property
+    def scanned(self) -> bool:
+        """Whether attacks are looked for in it."""
+        return self.preset not in UNSCANNED if self.scan is None else self.scan
 
     def matches(self, name: str) -> bool:
         """Whether a file of that name in the directory is such a log."""

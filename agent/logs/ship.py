@@ -44,13 +44,15 @@ class Treatment:
     """What is done to the lines of one segment.
 
     `blocks` cuts reads into blocks of whole lines; `observe` sees each raw block, with its offset,
-    before it is scrubbed; `keep` sees what is shipped.
+    before it is scrubbed; `detected` is called after the last one, before anything is signed;
+    `keep` sees what is shipped.
     """
 
     scrubber: Scrubber
     second: SecondScanner
     blocks: Blocks
     observe: Observe = lambda block, offset: None
+    detected: Callable[[], None] = lambda: None
     keep: Callable[[bytes], None] = lambda data: None
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -95,6 +97,7 @@ class _Stream:
         from agent.backup.sources import DumpReport
 
         found = self._treatment.second.found
+        self._treatment.detected()
         if found.too_many:
             raise Art32Error(
                 Code.SCRUB_FAILED,
@@ -149,7 +152,7 @@ def ship(
     log: str,
     segment: Segment,
     descriptor: int,
-    treatment: Callable[[], Treatment],
+    treatment: Treatment,
 ) -> Shipped:
     """Ship an open segment, and return when its signed manifest is in the store and recorded.
 
@@ -157,11 +160,10 @@ def ship(
     is encrypted raw to the recipients instead, flagged as suspicious. Raise what went wrong.
     """
     raw_bytes = os.fstat(descriptor).st_size
-    prepared = treatment()
-    found = prepared.second.found
+    found = treatment.second.found
     started = min(segment.cut, clock.now())
     try:
-        stream = _Stream(descriptor, segment, prepared)
+        stream = _Stream(descriptor, segment, treatment)
         made = shipping.ship(log, segment.id, stream, started=started, raw_bytes=raw_bytes)
     except Art32Error as error:
         if error.code is not Code.SCRUB_FAILED:
@@ -176,3 +178,10 @@ def ship(
         )
         return Shipped(segment, raw_bytes, made.stored_bytes, found, raw=True)
     return Shipped(segment, raw_bytes, made.stored_bytes, found)
+
+
+def scrub_alone(segment: Segment, descriptor: int, treatment: Treatment) -> None:
+    """Run an open segment through its treatment, for the copy, without shipping it."""
+    stream = _Stream(descriptor, segment, treatment)
+    while stream.read():
+        pass

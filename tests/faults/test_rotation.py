@@ -39,6 +39,8 @@ def logging_site(keys: Keys, interpreters: Interpreters) -> Iterator[tuple[Site,
             f"pid_file = {text(pid_file)}",
             f"process = {text(own_name())}",
             'signal = "USR1"',
+            "[logs.scan]",
+            f"directory = {text(one.directory / 'scan')}",
         ]
         with one.repository.config_file.open("a") as file:
             file.write("\n".join(section) + "\n")

@@ -73,7 +73,9 @@ def _answer(results: list[Rotation], warnings: list[str], form: output.Form) -> 
         found = [*(error.sentence for error in errors), *found]
     lines = [line for result in results for line in _lines(result)]
     data = [_entry(result) for result in results]
-    return output.Answer("art32.logs.rotate/1", data, lines or ["nothing was due"], found, status)
+    return output.Answer(
+        "art32.logs.rotate/1", data, lines or ([] if errors else ["nothing was due"]), found, status
+    )
 
 
 def _lines(result: Rotation) -> list[str]:

@@ -13,12 +13,13 @@ from agent.config.logs_rotate import RotatedLog
 from agent.config.model import Configuration
 from agent.errors import Art32Error, Code
 from agent.logs.rotate import cut as cutting
-from agent.logs.rotate import directory, lease, names, reopen
+from agent.logs.rotate import directory, kept, lease, names, reopen
 from agent.logs.rotate.cut import Cut
 from agent.logs.rotate.directory import LogDirectory
+from agent.logs.rotate.kept import Copy
 from agent.logs.rotate.names import Segment
 from agent.logs.second import Found
-from agent.logs.ship import Shipped, Treatment, ship
+from agent.logs.ship import Shipped, Treatment, scrub_alone, ship
 
 if TYPE_CHECKING:
     from agent.backup.log_segments import Shipping
@@ -51,7 +52,7 @@ class Rotation:
     errors: list[Art32Error] = field(default_factory=list)
 
 
-Treat = Callable[[Segment, datetime, LogDirectory], Treatment]
+Treat = Callable[[RotatedLog, Segment, datetime, LogDirectory], Treatment]
 
 
 def rotate(
@@ -64,8 +65,8 @@ def rotate(
 ) -> Rotation:
     """Rotate one log and ship every segment of it; what failed is in the result.
 
-    `treat` is given a segment and when it was begun. Raise LOCKED when another run of this log is
-    in progress, `Interrupted` after a signal.
+    `treat` is given the log, a segment of it, when that was begun, and the open directory. Raise
+    LOCKED when another run of this log is in progress, `Interrupted` after a signal.
     """
     lock = config.state_directory / "locks" / "logs" / f"{log.name}.lock"
     result = Rotation(log.name)
@@ -74,6 +75,7 @@ def rotate(
             trusted = directory.trust(log.reopening().owner, log.reopening().group)
             with directory.opened(log.path.parent, trusted) as place:
                 _Pass(log, place, shipping, treat, result).run(force=force)
+                kept.prune(log, place, config.logs.retention, clock.now())
         except Art32Error as error:
             result.errors.append(error)
     return result
@@ -172,22 +174,14 @@ class _Pass:
         if size == 0:
             done = Shipped(segment, 0, None, Found())
         elif known.get(tag) == size:  # a kill came between the record and the removal
-            done = Shipped(segment, size, None, Found())
+            done = self._shipped_before(segment, descriptor, size)
         else:
             if tag in known:
                 self.result.warnings.append(
                     f"`{segment.name}` was shipped already and has {size} bytes now, then "
                     f"{known[tag]}: it is shipped again as it is"
                 )
-            begun = directory.begun(descriptor) or segment.cut
-            begun = min(begun, segment.cut)
-            done = ship(
-                self.shipping,
-                self.log.name,
-                segment,
-                descriptor,
-                lambda: self.treat(segment, begun, self.place),
-            )
+            done = self._ship_now(segment, descriptor)
             known[tag] = size
         self._judge(done)
         if not lease.held(descriptor) or os.fstat(descriptor).st_size != size:
@@ -198,6 +192,38 @@ class _Pass:
             return
         if not self.place.remove(segment.name, descriptor):
             self.result.warnings.append(f"`{segment.name}` was exchanged while it was shipped")
+
+    def _ship_now(self, segment: Segment, descriptor: int) -> Shipped:
+        copy = Copy(self.place, segment) if self.log.keep_local else None
+        treatment = self._treatment(segment, descriptor, copy)
+        try:
+            done = ship(self.shipping, self.log.name, segment, descriptor, treatment)
+            if copy is not None and not done.raw:
+                self._commit(copy)
+        finally:
+            if copy is not None:
+                copy.close()
+        return done
+
+    def _shipped_before(self, segment: Segment, descriptor: int, size: int) -> Shipped:
+        """Make the copy that the kill has cost, when there is to be one."""
+        if self.log.keep_local and segment.kept_name not in self.place.names():
+            copy = Copy(self.place, segment)
+            scrub_alone(segment, descriptor, self._treatment(segment, descriptor, copy))
+            self._commit(copy)
+        return Shipped(segment, size, None, Found())
+
+    def _treatment(self, segment: Segment, descriptor: int, copy: Copy | None) -> Treatment:
+        begun = min(directory.begun(descriptor) or segment.cut, segment.cut)
+        treatment = self.treat(self.log, segment, begun, self.place)
+        if copy is not None:
+            treatment.keep = copy.add
+        return treatment
+
+    def _commit(self, copy: Copy) -> None:
+        copy.commit()
+        if copy.problem is not None:
+            self.result.warnings.append(copy.problem)
 
     def _judge(self, done: Shipped) -> None:
         self.result.shipped.append(done)

@@ -11,10 +11,11 @@ from agent.config.logs_rotate import RotatedLog
 from agent.config.model import Configuration
 from agent.errors import Art32Error, from_defect
 from agent.logs.rotate import cut, directory, run
+from agent.logs.rotate.detect import Detection
 from agent.logs.rotate.directory import LogDirectory
 from agent.logs.rotate.names import Segment
 from agent.logs.rotate.run import Rotation
-from agent.logs.scrub import exemptions, keys, lines, open_scrubber
+from agent.logs.scrub import Scrubber, exemptions, keys, lines, open_scrubber
 from agent.logs.scrub.keys import PeriodKey
 from agent.logs.second import Exemptions, SecondScanner
 from agent.logs.ship import Treatment
@@ -39,14 +40,16 @@ def rotate_all(
                 results.append(Rotation(log.name, errors=[error]))
             except Exception as error:  # noqa: BLE001 - a defect in one is no reason to skip others
                 results.append(Rotation(log.name, errors=[from_defect(error)]))
-    return results, warnings
+    return results, [*warnings, *dict.fromkeys(treatments.warnings)]
 
 
 class _Treatments:
     """What lines go through: the same settings for all, a key for each day in this memory alone."""
 
     def __init__(self, config: Configuration) -> None:
+        self.warnings: list[str] = []
         self._settings = config.logs.scrub
+        self._scan = config.logs.scan
         self._keys: dict[str, PeriodKey] = {}
         pseudonym = self._settings.mode == "pseudonym"
         self._key_of = self._daily_key if pseudonym else lambda _: None
@@ -65,10 +68,20 @@ class _Treatments:
             self._keys[day] = keys.random_key(day)
         return self._keys[day]
 
-    def treat(self, segment: Segment, begun: datetime, place: LogDirectory) -> Treatment:
+    def treat(
+        self, log: RotatedLog, segment: Segment, begun: datetime, place: LogDirectory
+    ) -> Treatment:
         """Return what is done to one segment."""
         key = self._key_of(begun)
-        scrubber = open_scrubber(self._settings, key=key)
+        treatment = self._scrubbing(open_scrubber(self._settings, key=key), begun, key)
+        if log.scanned:
+            samples = open_scrubber(self._settings, key=key)
+            detection = Detection(self._scan, place, segment, samples)
+            treatment.observe = detection.observe
+            treatment.detected = lambda: self.warnings.extend(detection.publish())
+        return treatment
+
+    def _scrubbing(self, scrubber: Scrubber, begun: datetime, key: PeriodKey | None) -> Treatment:
         return Treatment(
             scrubber=scrubber,
             second=SecondScanner(self._prefixes, self._exempt),

@@ -80,7 +80,8 @@ def shipped(site: Repository, log: Path) -> bool:
 
 def section(log: Path, preset: str, pid_file: Path, *more: str) -> str:
     lines = ["[[logs.rotate]]", 'name = "web"', f"path = {text(log)}", f"preset = {text(preset)}"]
-    return "\n".join([*lines, f"pid_file = {text(pid_file)}", *more])
+    lines += [f"pid_file = {text(pid_file)}", *more]
+    return "\n".join([*lines, "[logs.scan]", f"directory = {text(log.parent / 'scan')}"])
 
 
 def pipelined(port: int, first: int, last: int) -> None:

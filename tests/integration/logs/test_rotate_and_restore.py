@@ -17,7 +17,8 @@ ADDRESS = re.compile(rb"203\.0\.[0-9]+\.[1-9]")
 
 
 def section(path: Path, *lines: str, name: str = "web") -> str:
-    return "\n".join(["[[logs.rotate]]", f"name = {text(name)}", f"path = {text(path)}", *lines])
+    head = ["[[logs.rotate]]", f"name = {text(name)}", f"path = {text(path)}", *lines]
+    return "\n".join([*head, "[logs.scan]", f"directory = {text(path.parent.parent / 'scan')}"])
 
 
 def art32(site: Repository, *words: str, status: int = 0) -> bytes:

@@ -58,7 +58,7 @@ class Same:
         return block
 
 
-def treat(segment: Segment, begun: datetime, place: LogDirectory) -> Treatment:
+def treat(log: RotatedLog, segment: Segment, begun: datetime, place: LogDirectory) -> Treatment:
     return Treatment(Same(), SecondScanner((24, 48)), blocks=lambda reads: reads)
 
 
