@@ -23,7 +23,7 @@ class Copy:
         self.problem: str | None = None
         self._place = place
         self._segment = segment
-        self._compressor = compression.compressor()
+        self._compressor = compression.Compressor()
         self._descriptor = -1
         try:
             flags = os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC
