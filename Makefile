@@ -11,10 +11,10 @@ COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
 	--exclude-newer P7D --custom-compile-command 'make lock'
 
-.PHONY: help demo plan test check format docs lock bench clean environment packages
+.PHONY: help demo plan test test-all check format docs lock bench clean environment packages
 
 help: ## Show this list.
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: ## Back up, verify and restore generated data with throw-away keys and servers.
 	@scripts/system-packages demo
@@ -32,6 +32,12 @@ test: ## Install what the tests need and run all of them.
 	@scripts/environment dev
 	@scripts/environment checkov
 	$(BIN)/python -m pytest -n $(JOBS) --durations 10 $(TESTS)
+
+test-all: ## The same and what is long: every combination of the infrastructure.
+	@scripts/system-packages test
+	@scripts/environment dev
+	@scripts/environment checkov
+	$(BIN)/python -m pytest -n $(JOBS) -m 'exhaustive or not exhaustive' --durations 10 $(TESTS)
 
 check: ## Format, lint, types, import rules, shell scripts, generated pages: all must be clean.
 	@scripts/environment dev

@@ -30,6 +30,7 @@ from infra.mta_sts import MtaSts, MtaStsArgs
 from infra.network import Network, NetworkArgs
 from infra.oncall import OnCall, OnCallArgs
 from infra.patching import Patching, PatchingArgs
+from infra.reachability import ENDPOINTS, endpoint_services
 from infra.release import Release, ReleaseArgs
 from infra.restorer import Restorer, RestorerArgs
 from infra.snapshots import Snapshots, SnapshotsArgs
@@ -80,13 +81,17 @@ class _Stack:
             self.options,
         )
         private = self.network.subnet_ids("private")
-        Endpoints(
-            "endpoints",
-            EndpointsArgs(
-                config, self.network.vpc.id, private, self.firewall.groups["endpoints"].id
-            ),
-            self.options,
-        )
+        if endpoint_services(config):
+            Endpoints(
+                "endpoints",
+                EndpointsArgs(
+                    config,
+                    self.network.vpc.id,
+                    private,
+                    self.firewall.groups[ENDPOINTS].id,
+                ),
+                self.options,
+            )
         self.backups = BackupBucket("backup-bucket", BackupBucketArgs(config), self.options)
         self.identities = Identities("identities", IdentitiesArgs(config), self.options)
         self.release = Release("release", ReleaseArgs(config), self.options)

@@ -208,10 +208,21 @@ class _Mocks(mocks.Mocks):
             return "", state
         prefix = f"@@{args.typ}::{args.name}::"
         for key, kind in _computed(args.typ).items():
-            if state.get(key) is None:
-                state[key] = _marked(kind, prefix, key)
+            state[key] = _completed(state.get(key), kind, prefix, key)
         state.pop("id", None)
         return f"{prefix}id@@", state
+
+
+def _completed(given: Any, kind: Any, prefix: str, path: str) -> Any:
+    """Return what was given, with markers for what is computed beside it."""
+    if given is None:
+        return _marked(kind, prefix, path)
+    if isinstance(given, dict) and isinstance(kind, dict) and not rpc.is_rpc_secret(given):
+        return given | {
+            key: _completed(given.get(key), one, prefix, f"{path}.{key}")
+            for key, one in kind.items()
+        }
+    return given
 
 
 def _marked(kind: Any, prefix: str, path: str) -> Any:

@@ -62,6 +62,9 @@ class MailService(Component[InfraConfig]):
             "mail",
             email_identity=domain,
             configuration_set_name=settings.configuration_set_name,
+            dkim_signing_attributes=sesv2.EmailIdentityDkimSigningAttributesArgs(
+                next_signing_key_length="RSA_2048_BIT"
+            ),
             tags=self.tags("mail"),
             opts=self.child(),
         )

@@ -135,9 +135,10 @@ def tags(
     """Return the tags of a resource.
 
     `PersonalData` and `RetentionDays` are what the plan page and the rules read; what holds
-    personal data says for how long it keeps it (`until-deleted` for the live data itself).
+    personal data says for how long it keeps it (`until-deleted` for the live data itself). The
+    rules that demand protection let a stack go that is tagged `Art32Ephemeral`.
     """
-    retention = {}
+    retention = {"Art32Ephemeral": "yes"} if config.ephemeral else {}
     if personal_data:
         retention["RetentionDays"] = (
             "until-deleted" if retention_days is None else str(retention_days)

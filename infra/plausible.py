@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Any
 
 from infra.graph import MARKER, Graph, transform
@@ -43,6 +44,8 @@ class Plausible:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         providers = [one for one in graph.resources if one.type == "pulumi:providers:aws"]
+        uses = Counter(one.provider for one in graph.resources)
+        providers.sort(key=lambda one: -uses[one.urn])  # the one of most resources is the stack's
         self.region = next((str(r.get("region")) for r in providers if r.get("region")), REGION)
         accounts = re.findall(
             r"\d{12}", " ".join(str(one.get("allowedAccountIds", "")) for one in providers)

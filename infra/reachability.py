@@ -48,7 +48,9 @@ def tier(config: InfraConfig, duty: str) -> str:
 
 def groups(config: InfraConfig) -> tuple[str, ...]:
     """Return the duties that have a security group."""
-    duties = {"alb", "db", "endpoints", *config.duties}
+    duties = {"alb", "db", *config.duties}
+    if endpoint_services(config):
+        duties.add(ENDPOINTS)
     return tuple(name for name in TIER if name in duties)
 
 

@@ -9,6 +9,8 @@ pytest_plugins = [
     "tests.fixtures.s3",
     "tests.fixtures.chromium",
     "tests.fixtures.daemons",
+    "tests.fixtures.terraform",
+    "tests.fixtures.aws",
 ]
 
 # a busy machine is no defect: no example has a time limit of its own

@@ -159,5 +159,9 @@ def dead_letters(graph: Graph) -> Checked:
         dead = graph.targets(one, "redrivePolicy") or any(
             one in graph.targets(other, "redrivePolicy") for other in graph.of("aws:sqs:Queue")
         )
-        redrive = graph.attached(one, "aws:sqs:RedrivePolicy", "queueUrl")
+        redrive = [
+            each
+            for each in graph.of("aws:sqs:RedrivePolicy")
+            if one in graph.targets(each, "queueUrl", "redrivePolicy")
+        ]
         yield one, unless(dead or redrive, "has no dead letter queue")

@@ -68,9 +68,12 @@ def every(graph: Graph) -> Iterator[Resource]:
 def no_secrets(graph: Graph) -> Checked:
     for one in every(graph):
         problem = _HOLDS_SECRETS.get(one.kind, "")
-        given = sorted(key for key in _SECRET_KEYS if one.get(key))
-        if given or one.secrets:
-            problem = f"has the secret {', '.join(given or one.secrets)}, which stays in the state"
+        # the SDK calls the value of every parameter a secret, that of a plain one too
+        plain = one.kind == "aws:ssm:Parameter" and one.get("type") in ("String", "StringList")
+        secrets = [path for path in one.secrets if not (plain and path == "value")]
+        given = sorted({key for key in _SECRET_KEYS if one.get(key)} | set(secrets))
+        if given:
+            problem = f"has the secret {', '.join(given)}, which stays in the state"
         shown = next((path for path, text in strings(one.inputs) if _SECRETS.search(text)), "")
         if shown:
             problem = problem or f"has what looks like a secret in {shown}"

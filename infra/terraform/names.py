@@ -20,6 +20,8 @@ _TYPES = {
     "cfg/rule:Rule": "aws_config_config_rule",
     "cloudtrail/trail:Trail": "aws_cloudtrail",
     "lb/loadBalancer:LoadBalancer": "aws_lb",
+    "s3/bucketObjectv2:BucketObjectv2": "aws_s3_object",
+    "sqs/redrivePolicy:RedrivePolicy": "aws_sqs_queue_redrive_policy",
     "ses/mailFrom:MailFrom": "aws_ses_domain_mail_from",
     "autoscaling/group:Group": "aws_autoscaling_group",
     "vpc/securityGroupIngressRule:SecurityGroupIngressRule": "aws_vpc_security_group_ingress_rule",

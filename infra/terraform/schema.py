@@ -35,7 +35,12 @@ Schema = Mapping[str, Block]
 @cache
 def load(file: Path = FILE) -> Schema:
     """Return the committed extract."""
-    return {name: _block(one) for name, one in json.loads(file.read_text()).items()}
+    return parse(json.loads(file.read_text()))
+
+
+def parse(data: Mapping[str, Any]) -> Schema:
+    """Return the schema that the extract's own form stands for."""
+    return {name: _block(one) for name, one in data.items()}
 
 
 def _block(data: Mapping[str, Any]) -> Block:

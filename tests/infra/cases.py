@@ -9,6 +9,9 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import combinations, product
 
+from infra.bootstrap.build import build as build_account
+from infra.bootstrap.config import PROJECT as ACCOUNT_PROJECT
+from infra.bootstrap.config import parse as parse_account
 from infra.build import build
 from infra.capture import capture
 from infra.config import InfraConfig, parse
@@ -120,3 +123,21 @@ def config(case: Case, stack: str = "staging") -> InfraConfig:
 def graph(case: Case) -> Graph:
     """Return the resources of a case."""
     return capture(lambda: build(config(case)), project="art32", stack="staging")
+
+
+def named(case: Case, stack: str) -> Graph:
+    """Return the resources of a case in a stack of another name."""
+    return capture(lambda: build(config(case, stack)), project="art32", stack=stack)
+
+
+@cache
+def bootstrap() -> Graph:
+    """Return the resources of the account's own program."""
+    values = {"accountId": ACCOUNT, "region": "eu-central-1", "domain": "example.org"}
+    account = parse_account(values)
+    return capture(lambda: build_account(account), project=ACCOUNT_PROJECT, stack="account")
+
+
+def extra_graphs() -> list[Graph]:
+    """Return what else the program can build, for whoever needs to see every type."""
+    return [bootstrap()]

@@ -1,0 +1,88 @@
+"""Every rule holds for every stack that can be built, and none of them looks at nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from infra.config import ConfigError, parse
+from infra.graph import Graph
+from infra.policies import EXCEPTIONS, all_rules, check
+from infra.policies.retention import holders
+from infra.terraform import convert
+from tests.infra import cases
+
+# what only the bootstrap of an account, which is a program of its own, gives a rule to look at
+ELSEWHERE = {"account-settings-stand-apart", "sinks-of-addresses-end"}
+
+
+def test_every_rule_holds_for_every_pair_of_choices_and_finds_something_to_look_at() -> None:
+    found = [one for case in cases.PAIRS for one in check(cases.graph(case))]
+    assert [str(one) for one in found if one.failed] == []
+    assert set(all_rules()) - {one.rule.id for one in found} == ELSEWHERE
+    # an exception that excuses nothing is a hole for later
+    assert {one.reason for one in EXCEPTIONS} <= {one.excuse for one in found}
+    assert {one.rule for one in EXCEPTIONS} <= set(all_rules())
+    unmapped = {path for case in cases.PAIRS for path in convert(cases.graph(case)).unmapped}
+    assert unmapped == set()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("case", cases.ALL, ids=cases.name)
+def test_every_rule_holds_for_every_combination(case: cases.Case) -> None:
+    graph = cases.graph(case)
+    assert [str(one) for one in check(graph) if one.failed] == []
+    assert convert(graph).unmapped == []
+    cases.graph.cache_clear()
+
+
+def test_one_zone_is_refused_because_balancer_and_database_need_two() -> None:
+    values = {**cases.values(cases.PROFILES[0]), "zones": ["eu-central-1a"]}
+    with pytest.raises(ConfigError, match="`zones`"):
+        parse("staging", values)
+
+
+def with_generation(case: cases.Case, generation: str) -> Graph:
+    place = list(cases.DIMENSIONS).index("generation")
+    return cases.graph((*case[:place], generation, *case[place + 1 :]))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("standard", "rds", "server", "volume", "2", "1", "0", "lasting"),
+        ("small", "server", "server", "volume", "3", "1", "0", "lasting"),
+        ("ha", "rds", "ses", "none", "3", "1", "0", "lasting"),
+    ],
+    ids=cases.name,
+)
+def test_a_new_generation_stands_beside_the_old_one(case: cases.Case) -> None:
+    before, after = with_generation(case, "1"), with_generation(case, "2")
+    kept = {one.urn: one for one in holders(before)}
+    assert set(kept) <= set(after.by_urn)
+    for urn, one in kept.items():
+        assert after.by_urn[urn].inputs == one.inputs
+    made = {one.urn for one in holders(after)} - set(kept)
+    assert made
+    for urn in made:
+        one = after.by_urn[urn]
+        assert one.get("snapshotId") or one.get("snapshotIdentifier"), one
+        assert (one.protect, one.retain) == (True, True)
+
+
+def test_graphs_of_two_stacks_share_no_name_that_the_world_sees() -> None:
+    case = cases.PROFILES[1]
+    names: list[set[str]] = []
+    for stack in ("staging", "prod"):
+        graph = cases.graph(case) if stack == "staging" else cases.named(case, stack)
+        names.append(
+            {
+                str(one.get(key))
+                for one in graph.resources
+                for key in ("bucket", "name", "identifier", "topicName")
+                if one.get(key) and "@@" not in str(one.get(key))
+                if one.kind
+                in ("aws:s3:Bucket", "aws:iam:Role", "aws:rds:Instance", "aws:ssm:Parameter")
+            }
+        )
+    assert names[0]
+    assert names[0] & names[1] == set()
