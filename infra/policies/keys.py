@@ -27,7 +27,9 @@ _POLICIES = {
 }
 # services that act for one account only, so that no stranger can send them (EC2 and the like), or
 # that say whom they act for by other keys
-_OWN = {"ec2", "lambda", "logs", "delivery.logs", "logdelivery.elasticloadbalancing"}
+_OWN = {"ec2", "lambda", "logs"}
+# EventBridge's guide: no conditions in policies of topics, and no source where it encrypts for them
+_UNBOUND = {("aws:sns:TopicPolicy", "events"), ("aws:kms:Key", "events")}
 
 
 def resource_policies(graph: Graph) -> Iterator[tuple[Resource, Mapping[str, Any]]]:
@@ -94,7 +96,8 @@ def deputies(graph: Graph) -> Checked:
                 str(name).split(".amazonaws")[0] for name in listed(principal.get("Service"))
             }
             services = {name for name in services if name.rsplit(".", 1)[0] not in _OWN}
-            if not services - _OWN:
+            services = {name for name in services if (one.kind, name) not in _UNBOUND}
+            if not services:
                 continue
             keys = {
                 key.lower()

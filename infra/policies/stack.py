@@ -131,8 +131,5 @@ def singletons(graph: Graph) -> Checked:
     for one in graph.of(*SINGLETONS):
         yield (
             one,
-            unless(
-                "bootstrap" in graph.project or "bootstrap" in graph.stack,
-                "is the account's own, not this stack's",
-            ),
+            unless(graph.project.endswith("-account"), "is the account's own, not this stack's"),
         )
