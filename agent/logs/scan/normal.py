@@ -27,6 +27,7 @@ def normalise(field: bytes) -> bytes:
     text = field[:LONGEST_FIELD]
     if b"\\x" in text:
         text = _DAEMON_ESCAPE.sub(_byte, text)
+    text = text.replace(b"+", b" ")
     for _ in range(_ROUNDS):
         if b"%" not in text:
             break
@@ -36,7 +37,7 @@ def normalise(field: bytes) -> bytes:
             break
     if b"\xc0" in text:
         text = text.replace(b"\xc0\xae", b".").replace(b"\xc0\xaf", b"/")
-    text = text.replace(b"+", b" ").replace(b"\\", b"/").lower()
+    text = text.replace(b"\\", b"/").lower()
     text = _BLANKS.sub(b" ", text)
     if b"${" in text:
         for _ in range(8):

@@ -60,6 +60,59 @@ def check_message(pattern: str) -> None:
     _check(_parse(pattern), unbounded=1, anchored=True)
 
 
+_ENCODABLE = "/:=;<>'\"&#@,`(){}$|*+?[]!^\\ "
+_META = "(){}$|*+?[]^\\"
+
+
+def with_encodings(trigger: str) -> str:
+    """Return a trigger that also finds its reserved characters percent-encoded.
+
+    So triggers are written as what they look for. Sets in brackets stay as they are; letters,
+    digits and what else nobody encodes have a trigger of their own, for all rules.
+    """
+    out = []
+    index = 0
+    while index < len(trigger):
+        one = trigger[index]
+        if trigger.startswith("(?:", index):
+            out.append("(?:")
+            index += 3
+            continue
+        if one == "[":
+            end = trigger.index("]", index + 2)
+            out.append(trigger[index : end + 1])
+            index = end + 1
+            continue
+        escaped = one == "\\"
+        literal = trigger[index + 1] if escaped else one
+        whole = trigger[index : index + 2] if escaped else one
+        if escaped and literal == "x":
+            whole = trigger[index : index + 4]
+            literal = chr(int(whole[2:], 16))
+        index += len(whole)
+        if literal in _ENCODABLE and (escaped or literal not in _META):
+            out.append(_encodings(literal))
+        elif one == "{":
+            end = trigger.index("}", index)
+            out.append(trigger[index - 1 : end + 1])
+            index = end + 1
+        else:
+            out.append(whole)
+    return "".join(out)
+
+
+def _encodings(literal: str) -> str:
+    code = f"{ord(literal):02x}"
+    forms = [re.escape(literal), f"%{code}"]
+    if literal == "/":
+        forms += [r"\\", "%5c"]
+    elif literal == " ":
+        forms = [" ", r"\+", "%20", "%09", "%0[a-d]"]
+    elif literal in "\"<>'":
+        forms.append(rf"\\x{code}")
+    return f"(?:{'|'.join(forms)})"
+
+
 def _parse(pattern: str) -> Any:
     try:
         return parser.parse(pattern.encode())

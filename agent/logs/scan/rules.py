@@ -118,6 +118,13 @@ class Rule(_Table):
         return tuple(_union(many) for many in (self.target, self.agent, self.anywhere))
 
     @cached_property
+    def searched(self) -> tuple[bytes, ...]:
+        """The triggers as the first stage looks for them."""
+        if not self.has_patterns:
+            return tuple(one.encode() for one in self.triggers)
+        return tuple(patterns.with_encodings(one).encode() for one in self.triggers)
+
+    @cached_property
     def has_patterns(self) -> bool:
         return bool(self.target or self.agent or self.anywhere)
 

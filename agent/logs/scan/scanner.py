@@ -21,8 +21,11 @@ from agent.logs.scan.tally import Event, Judge, Place, Tally
 LONGEST_LINE = 64 << 10
 _MOST_CHOICES = 4096
 _WEB_FORMATS = ("auto", "combined", "json")
-# In a legitimate URL nobody encodes letters, digits or dots, nor anything twice.
-_DISGUISE = r"%2e|%3[0-9]|%[46][1-9a-f]|%[57][0-9a]|%25[2-7c]|%u00|%c0%a[ef]|\\x[4-7][0-9a-f]|/\*"
+# In a legitimate URL nobody encodes letters, digits, dots and dashes, nor anything twice.
+_DISGUISE = (
+    rb"%2[de]|%3[0-9]|%[46][1-9a-f]|%[57][0-9a]|%5f|%7e|%25[2-7c]|%u00|%c0%a[ef]|%%|"
+    rb"\\x[4-7][0-9a-f]|/\*"
+)
 
 
 @dataclass(slots=True)
@@ -50,17 +53,15 @@ class Scanner:
         self.seen: dict[str, Seen] = {}
         self.tally = Tally(settings, rules, scrub)
         self._trusted = addresses.Networks(settings.trusted_proxies)
-        triggers: dict[str, list[Judge]] = {}
+        triggers: dict[bytes, list[Judge]] = {}
         for judge in self.tally.judges.values():
-            for trigger in judge.rule.triggers:
+            for trigger in judge.rule.searched:
                 triggers.setdefault(trigger, []).append(judge)
             if judge.rule.has_patterns:
                 triggers.setdefault(_DISGUISE, []).append(judge)
         self._by_trigger = [tuple(judges) for judges in triggers.values()]
         self._chosen: dict[frozenset[int], tuple[list[Judge], list[Judge]]] = {}
-        self._engine = engine.open_engine(
-            settings.engine, [trigger.encode() for trigger in triggers]
-        )
+        self._engine = engine.open_engine(settings.engine, list(triggers))
 
     @property
     def engine(self) -> str:
