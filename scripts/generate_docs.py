@@ -245,9 +245,17 @@ def runbooks() -> str:
     return "\n".join(lines)
 
 
+def detections() -> str:
+    """Return the page of every rule of the log scan."""
+    from agent.logs.scan.documentation import page
+
+    return f"{_NOTE}\n{page()}"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "cli.md": command_line,
     "configuration.md": configuration,
+    "detections.md": detections,
     "exit-codes.md": exit_codes,
     "agent.sample.toml": reference.sample,
     "stack-configuration.md": stack_reference.page,

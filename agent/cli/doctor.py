@@ -22,8 +22,10 @@ def command(context: Context, no_probe: bool) -> None:
     On a host that backs up it proves that the host can only write.
     """
     from agent.backup import checkup
+    from agent.logs import checkup as logs_checkup
 
-    findings = checkup.examine(context.load(), probe=not no_probe)
+    config = context.load()
+    findings = checkup.examine(config, probe=not no_probe) + logs_checkup.examine(config)
     words = {True: "ok", False: "FAIL", None: "warn"}
     rows = [(words[found.good], found.subject, found.detail) for found in findings]
     lines = []

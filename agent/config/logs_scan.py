@@ -16,7 +16,7 @@ def _network(text: str) -> str:
 
 
 Network = Annotated[str, AfterValidator(_network)]
-LogFormat = Literal["auto", "combined", "json", "error", "syslog", "sshd"]
+LogFormat = Literal["auto", "combined", "json", "syslog", "sshd"]
 
 
 class Bans(Section):

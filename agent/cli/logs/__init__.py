@@ -9,6 +9,7 @@ from agent.cli import LazyGroup
 VERBS = {
     "pipe": "take lines from daemons so that only scrubbed ones reach the disk",
     "scan": "find attacks in log files",
+    "digest": "sum up a day for the security reviewer",
     "list": "list the segments of logs in the store",
     "prune": "plan or do the deletion of segments that are old enough",
     "restore": "bring segments of a log back",
