@@ -17,7 +17,7 @@ from tests.bench.measure import Measured, run
 from tests.bench.setting import Setting
 
 GIB = 1 << 30
-PARTS = ("start", "fixed", "dump", "restore", "tree", "files", "memory")
+PARTS = ("start", "program", "fixed", "dump", "restore", "tree", "files", "memory")
 
 
 class Table:
@@ -44,6 +44,17 @@ def start(setting: Setting) -> None:
     table.add("art32 --help", lambda: run([setting.art32, "--help"]), rounds=9)
     table.add(
         "python -c 'import click'", lambda: run([sys.executable, "-c", "import click"]), rounds=9
+    )
+
+
+def program(_: Setting) -> None:
+    """The Pulumi program of the largest profile beside the import of its largest service."""
+    table = Table("infrastructure: profile `ha` under mocks (goal: at most 12 imports)")
+    table.add("infra, `ha`", lambda: run([sys.executable, "-m", "tests.bench.program"]), rounds=3)
+    table.add(
+        "python -c 'import pulumi_aws.ec2'",
+        lambda: run([sys.executable, "-c", "import pulumi_aws.ec2"]),
+        rounds=3,
     )
 
 
@@ -130,6 +141,7 @@ def main() -> None:
     print(f"{os.cpu_count()} cores; rounds: the fastest counts; ratio below 1: art32 is faster")
     work: dict[str, Callable[[], None]] = {
         "start": lambda: start(setting),
+        "program": lambda: program(setting),
         "fixed": lambda: fixed(setting),
         "dump": lambda: dump(setting),
         "restore": lambda: restore(setting),
