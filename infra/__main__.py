@@ -1,9 +1,14 @@
 """The Pulumi program: load the stack's configuration, build it, export what it tells."""
 
+import gc
 import sys
 from pathlib import Path
 
-import pulumi
+# A quarter of the run went into collecting the SDK's tens of thousands of classes, of which none
+# ever goes: the process lives for seconds.
+gc.disable()
+
+import pulumi  # noqa: E402
 
 # Pulumi runs a program with the program's own folder on the path: `infra.` would not be found, and
 # a module here that is called like one of the standard library would be found instead.

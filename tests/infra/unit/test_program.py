@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import json
 import re
 import runpy
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -167,6 +169,14 @@ def test_the_sovereign_cloud_renders_without_a_name_of_the_commercial_one() -> N
     assert "arn:aws-eusc:" in text
 
 
+@pytest.fixture
+def collector() -> Iterator[None]:
+    """Switch the garbage collector on again, which the program switches off."""
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("collector")
 def test_the_file_that_pulumi_runs_builds_what_build_builds() -> None:
     told = {
         f"art32:{name}": json.dumps(value) if isinstance(value, list) else str(value)
@@ -183,6 +193,7 @@ def test_the_file_that_pulumi_runs_builds_what_build_builds() -> None:
     assert len(main.read_text().splitlines()) < 80
 
 
+@pytest.mark.usefixtures("collector")
 def test_a_wrong_configuration_ends_in_a_list_and_not_in_a_traceback() -> None:
     main = ROOT / "infra" / "__main__.py"
     with pytest.raises(pulumi.RunError, match="mistakes\n") as caught:
