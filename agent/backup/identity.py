@@ -108,12 +108,10 @@ def pinned(config: Configuration) -> list[tuple[Pin, PinnedKey]]:
 @contextlib.contextmanager
 def reader(config: Configuration) -> Iterator[Reader]:
     """Hold the pinned keys for the block."""
-    found, own = pinned(config), config.signing
+    found = pinned(config)
     with isolated_home() as home:
         for pin, key in found:
             keys.read_file(home, key, what=f"the signer of `{pin.host}`")
-        keys.import_files(home, [key for _, key in found if key is not own])
-        if own is not None:
-            keys.import_public_halves(home, [own])
+        keys.import_public_halves(home, [key for _, key in found])
         keyring = Keyring(home)
         yield Reader(home, keyring, tuple(pin for pin, _ in found))

@@ -22,6 +22,7 @@ from agent.errors import Art32Error, Code
 
 _NAME = re.compile(r"^art32-gpg-\d+-[0-9a-f]{8}$")
 _ATTEMPTS = 5
+_MADE_BY_AGENT = "private-keys-v1.d"  # at its start
 _SOCKET_LIMIT = 107  # sun_path, unix(7)
 _LONGEST_SOCKET = len("/S.gpg-agent.browser")
 
@@ -32,8 +33,12 @@ class Home:
 
     path: Path
 
-    def command(self, *arguments: str) -> list[str]:
-        """Return the argv of a `gpg` that asks nobody, looks nothing up and reads no options."""
+    def command(self, *arguments: str, starts_agent: bool = False) -> list[str]:
+        """Return the argv of a `gpg` that asks nobody, looks nothing up and reads no options.
+
+        Only an agent takes private keys: a command that does not start one imports no more than
+        the public half of a key, and then says with its status that it could not do all.
+        """
         return [
             run.find("gpg", package="gnupg"),
             "--homedir",
@@ -46,6 +51,7 @@ class Home:
             "--disable-dirmngr",
             "--trust-model",
             "always",
+            *(() if starts_agent else ("--no-autostart",)),
             *arguments,
         ]
 
@@ -96,8 +102,10 @@ def _lock(descriptor: int, path: Path) -> bool:
 
 
 def _remove(path: Path) -> None:
-    with contextlib.suppress(Art32Error):
-        run.run(["gpgconf", "--homedir", str(path), "--kill", "all"], timeout=10)
+    if (path / _MADE_BY_AGENT).exists():
+        end = ["gpg-connect-agent", "--homedir", str(path), "--no-autostart", "KILLAGENT", "/bye"]
+        with contextlib.suppress(Art32Error):
+            run.run(end, timeout=10)
     shutil.rmtree(path, ignore_errors=True)
 
 

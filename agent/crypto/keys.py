@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agent import clock, run
 from agent.config.model import PinnedKey
-from agent.crypto.home import Home, isolated_home
+from agent.crypto.home import Home
 from agent.errors import Art32Error, Code
 
 # With the model `always`, gpg ends fatally over an expired key in a home without a trustdb.
@@ -167,19 +167,25 @@ def require_usable(key: PublicKey, capability: str, *, what: str) -> None:
 
 
 def import_files(home: Home, pinned: Sequence[PinnedKey]) -> None:
-    """Import key files into a home; raise KEY_UNUSABLE when gpg refuses one."""
+    """Import key files into a home, private ones too; raise KEY_UNUSABLE when gpg refuses one."""
     for key in pinned:
-        done = run.run(home.command("--import"), stdin=Path(key.key_file).read_bytes())
+        content = Path(key.key_file).read_bytes()
+        done = run.run(home.command("--import", starts_agent=True), stdin=content)
         if done.returncode != 0:
             raise Art32Error(Code.KEY_UNUSABLE, f"gpg cannot import the key file `{key.key_file}`")
 
 
 def import_public_halves(home: Home, pinned: Sequence[PinnedKey]) -> None:
-    """Import the public halves of private key files: the private ones stay out of the home."""
-    with isolated_home() as private:
-        import_files(private, pinned)
-        exported = run.run(private.command("--export"))
-    run.run(home.command("--import"), stdin=exported.stdout)
+    """Import the public halves of key files: a private one cannot get into the home.
+
+    Raise KEY_UNUSABLE when gpg refuses one.
+    """
+    for key in pinned:
+        run.run(home.command("--import"), stdin=Path(key.key_file).read_bytes())
+    there = listed(home)
+    for key in pinned:
+        if key.fingerprint not in there:
+            raise Art32Error(Code.KEY_UNUSABLE, f"gpg cannot import the key file `{key.key_file}`")
 
 
 def listed(home: Home) -> dict[str, PublicKey]:

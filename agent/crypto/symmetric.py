@@ -38,7 +38,6 @@ def _passphrase_pipe(passphrase: str) -> int:
 def _command(home: Home, passphrase_fd: int, status_fd: int, *arguments: str) -> list[str]:
     return home.command(
         "--no-keyring",
-        "--no-autostart",
         "--no-random-seed-file",
         "--pinentry-mode",
         "loopback",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -39,7 +40,8 @@ class Setting:
         return subprocess.run([*command, *arguments], check=True, capture_output=True).stdout
 
     def _new_key(self, name: str, *kind: str) -> str:
-        home = Path(f"/tmp/art32-bench-{os.getuid()}-{name}")
+        of_this_bench = hashlib.sha256(str(self.base).encode()).hexdigest()[:8]
+        home = Path(f"/tmp/art32-bench-{of_this_bench}-{name}")
         if home.exists():
             subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False)
             shutil.rmtree(home, ignore_errors=True)  # the agent removes its sockets meanwhile

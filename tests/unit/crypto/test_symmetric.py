@@ -129,6 +129,7 @@ def _by_gpg(home: Home, passphrase: str, data: bytes, *options: str) -> bytes:
     command = home.command(
         *("--pinentry-mode", "loopback", "--passphrase-fd", str(reading), "--rfc4880"),
         *(*options, "--output", "-", "--symmetric"),
+        starts_agent=True,
     )
     done = subprocess.run(command, input=data, capture_output=True, pass_fds=(reading,), check=True)
     os.close(reading)
