@@ -13,12 +13,13 @@ from itertools import pairwise
 from agent import clock
 from agent.backup import history
 from agent.backup.area import BACKUPS, Area
-from agent.backup.catalog import Backup, State
+from agent.backup.catalog import Backup, State, Unit
 from agent.backup.history import Known
 from agent.backup.retention import CLOCK_TOLERANCE
 from agent.config.model import Retention
 from agent.ledger import Record
 
+IN_PROGRESS = timedelta(hours=1)
 DELETION_STARTED = BACKUPS.event("deletion-started")
 _BY_A_PERSON = "request"
 
@@ -57,6 +58,31 @@ def vanished(
         and host in (None, known.path.partition("/")[0])
         and source in (None, known.source)
     ]
+
+
+def unfinished(units: Sequence[Unit], now: datetime) -> frozenset[str]:
+    """Return the keys of the units that a run seems to be making at this moment.
+
+    Of each source: what is not whole, has nothing wrong but that, is newer than all that is whole,
+    and whose last object, or that of its successor in a set, was stored within the last hour.
+    Its end is not missing yet.
+    """
+    groups: dict[tuple[str, str], list[Unit]] = {}
+    for unit in units:
+        groups.setdefault((unit.host, unit.source), []).append(unit)
+    found: set[str] = set()
+    for mine in groups.values():
+        last: list[Unit] = []
+        for unit in reversed(mine):
+            fine = all(one.state in (State.ABSENT, State.COMPLETE) for one in unit.backups)
+            if unit.whole or not fine:
+                break
+            last.append(unit)
+        if last and last[0].stored_at > now - IN_PROGRESS:
+            # of a set there is one, and at most one more backup is under way
+            sets = [unit for unit in last[:2] if unit.broken_set]
+            found.update(unit.key for unit in (last[0], *sets))
+    return frozenset(found)
 
 
 def gaps(

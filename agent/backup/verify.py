@@ -96,6 +96,8 @@ def choose(
     with identity.reader(config) as reader:
         backups = catalog.read(store, reader, config.store.prefix, host=host, source=source)
     units = catalog.units(backups)
+    running = frozenset() if ids else missing.unfinished(units, store.now())
+    units = [unit for unit in units if unit.key not in running]
     lost: list[Missing] = []
     if ids:
         chosen = [catalog.find(backups, one) for one in ids]

@@ -68,6 +68,14 @@ class PostgreSQLSource(Source):
         "at most this many bytes. 0 switches counting off.",
         examples=[21474836480],
     )
+    lock_wait_seconds: int = Field(
+        1800,
+        ge=1,
+        le=86400,
+        description="How long the dump may wait for a table that somebody has locked; then it "
+        "fails, and says so.",
+        examples=[1800],
+    )
     binaries: Path | None = Field(
         None,
         description="Directory of `pg_dump` and `psql`; by default the newest under "

@@ -188,6 +188,12 @@ _MEANINGS: tuple[tuple[re.Pattern[str], Code, str, str], ...] = (
         "set `ssl_root_certificate` to the server's CA, and `host` to the name it certifies",
     ),
     (
+        re.compile(r"canceling statement due to (?:statement|lock) timeout"),
+        Code.SOURCE_FAILED,
+        "a table was locked for too long on {where}",
+        "see who holds it in `pg_locks`; back up at another time, or raise `lock_wait_seconds`",
+    ),
+    (
         re.compile(r"permission denied|must be superuser|row-level security|not allowed"),
         Code.SOURCE_FAILED,
         "the role may not read everything on {where}",

@@ -121,7 +121,10 @@ def _dump_database(config: PostgreSQLSource, database: str) -> Iterator[Dump]:
 
         yield stack.enter_context(
             process_dump(
-                [program, "-Fc", "-Z0", "-w", f"--snapshot={shared.name}"],
+                [
+                    *(program, "-Fc", "-Z0", "-w", f"--snapshot={shared.name}"),
+                    f"--lock-wait-timeout={config.lock_wait_seconds}s",
+                ],
                 finish=finish,
                 observers=(contents,),
                 accepted=_ANY_STATUS,

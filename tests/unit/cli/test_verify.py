@@ -156,6 +156,32 @@ def test_failed_nights_after_the_newest_good_backup_are_a_warning(place: Place) 
     assert f"`{name(newest)}` is absent" in line
 
 
+def test_a_run_in_progress_is_no_warning_until_nothing_came_for_an_hour(place: Place) -> None:
+    place.forget()  # which is a warning of its own
+    first, second, third = place.backups
+    (third / layout.SIGNATURE).unlink()
+    os.utime(third / layout.KEY)
+    status, line = place.nagios()
+    assert (status, "the ledger" in line, name(third) in line) == (1, True, False)
+    place.sign_anew(second, set={"id": SET, "number": 1, "size": 2})
+    (entry,) = place.say("backup", "verify", "--newest").document["data"]
+    assert (entry["id"], entry["good"]) == (name(first), True)
+    status, line = place.nagios()
+    assert (status, "whole" in line, name(third) in line) == (1, False, False)
+    for item in third.iterdir():
+        os.utime(item, ns=((second / layout.KEY).stat().st_mtime_ns,) * 2)
+    status, line = place.nagios()
+    assert (status, "part 1 of a set that is not whole" in line) == (2, True)
+
+
+def test_what_is_wrong_is_no_run_in_progress_however_young(place: Place) -> None:
+    newest = place.backups[-1]
+    (newest / layout.KEY).unlink()
+    os.utime(newest / layout.SIGNATURE)
+    status, line = place.nagios()
+    assert (status, "missing" in line) == (2, True)
+
+
 def test_a_broken_newest_backup_is_critical_and_the_line_says_so(place: Place) -> None:
     newest = place.backups[-1]
     (newest / layout.KEY).unlink()

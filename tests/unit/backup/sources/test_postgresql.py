@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from agent import run
 from agent.backup.sources import DumpReport, _postgresql_client
 from agent.backup.sources import postgresql as plugin
 from agent.config.sources import PostgreSQLSource
@@ -92,6 +93,25 @@ def test_rows_written_after_the_snapshot_are_neither_dumped_nor_counted(
     assert b"before" in data
     assert b"after" not in data
     assert report.rows == {"public.t": 1}
+
+
+def test_a_dump_does_not_wait_for_ever_behind_a_lock(postgresql: PostgreSQLServer) -> None:
+    name = postgresql.create("app", "CREATE TABLE t (a text)")
+    config = source(postgresql, name).model_copy(update={"lock_wait_seconds": 1})
+    hold = "BEGIN; LOCK TABLE t; SELECT pg_sleep(300);"
+    with run.Process(
+        [str(postgresql.binaries / "psql"), "-X", "-q", "-c", hold],
+        stdout=run.DEVNULL,
+        extra_environment=postgresql._environment(None, name),
+    ):
+        locks = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted"
+        while postgresql.sql(f"{locks} AND relation = 't'::regclass", database=name) != "1":
+            pass
+        with pytest.raises(Art32Error) as caught:
+            dumped(config)
+    assert caught.value.code is Code.SOURCE_FAILED
+    assert "locked for too long" in caught.value.sentence
+    assert "lock_wait_seconds" in str(caught.value.hint)
 
 
 def test_all_databases_and_the_roles_are_members_of_a_set(postgresql: PostgreSQLServer) -> None:
