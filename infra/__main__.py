@@ -13,7 +13,7 @@ import pulumi  # noqa: E402
 # Pulumi runs a program with the program's own folder on the path: `infra.` would not be found, and
 # a module here that is called like one of the standard library would be found instead.
 _HERE = Path(__file__).resolve().parent
-sys.path[:] = [str(_HERE.parent), *(entry for entry in sys.path if Path(entry) != _HERE)]
+sys.path[:] = [str(_HERE.parent), *(entry for entry in sys.path if Path(entry).resolve() != _HERE)]
 
 from infra.build import build  # noqa: E402
 from infra.config import ConfigError, load  # noqa: E402

@@ -6,7 +6,10 @@ from pathlib import Path
 import pulumi
 
 _HERE = Path(__file__).resolve().parent
-sys.path[:] = [str(_HERE.parent.parent), *(entry for entry in sys.path if Path(entry) != _HERE)]
+sys.path[:] = [
+    str(_HERE.parent.parent),
+    *(entry for entry in sys.path if Path(entry).resolve() != _HERE),
+]
 
 from infra.bootstrap.build import build  # noqa: E402
 from infra.bootstrap.config import PROJECT, parse  # noqa: E402

@@ -1,0 +1,1 @@
+"""A stack in a real account, on request: see `__main__.py`."""
