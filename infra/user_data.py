@@ -23,9 +23,9 @@ SCRIPT = Path(__file__).parent / "share" / "first-boot.sh"
 
 _COMMON = "ca-certificates gnupg nftables unattended-upgrades zstd"
 PACKAGES = {
-    "web": f"{_COMMON} nginx",
-    "db": f"{_COMMON} postgresql",
-    "mail": f"{_COMMON} postfix opendkim",
+    "web": f"{_COMMON} nginx ssl-cert",
+    "db": f"{_COMMON} postgresql ssl-cert",
+    "mail": f"{_COMMON} opendkim postfix ssl-cert",
     "dumper": f"{_COMMON} postgresql-client",
     "keeper": _COMMON,
     "restorer": "",

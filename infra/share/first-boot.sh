@@ -130,6 +130,35 @@ install_release() {
   if [ -x /usr/lib/art32/first-boot ]; then /usr/lib/art32/first-boot; fi
 }
 
+# Put the stack's settings of the machine's service in place, once: a fresh stack answers its health
+# check before there is an application. Later changes are the agent's package's, or a person's.
+configure_service() {
+  local own="${ART32_ETC:-/etc}"
+  case $ART32_DUTY in
+    web)
+      install -d "$own/nginx/art32-site.d"
+      install -m 0644 "$own/art32/nginx.conf" "$own/nginx/sites-enabled/art32.conf"
+      rm -f "$own/nginx/sites-enabled/default"
+      nginx -t -q && systemctl restart nginx
+      ;;
+    db)
+      local place
+      for place in "$own"/postgresql/*/main; do
+        install -m 0640 -o postgres -g postgres "$own/art32/pg_hba.conf" "$place/pg_hba.conf"
+        printf '%s\n' "listen_addresses = '*'" 'ssl = on' 'log_statement = none' \
+          'log_parameter_max_length_on_error = 0' >"$place/conf.d/art32.conf"
+      done
+      systemctl restart postgresql
+      ;;
+    mail)
+      install -m 0600 /dev/null "$own/postfix/relay"
+      install -m 0644 "$own/art32/main.cf" "$own/postfix/main.cf"
+      postconf -c "$own/postfix" -M 'submission/inet=submission inet n - y - - smtpd'
+      systemctl restart postfix
+      ;;
+  esac
+}
+
 main() {
   mkdir -p /var/lib/art32
   # run documents source it for `credentials`, `request` and `install_release`
@@ -137,6 +166,7 @@ main() {
   mount_volume
   install_distribution_packages
   install_release
+  configure_service
   say "first boot of $ART32_DUTY in $ART32_STACK is done"
 }
 
