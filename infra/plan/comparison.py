@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from infra.graph import Graph, Resource
+from infra.graph import MARKER, Graph, Resource
 from infra.plan.problem import PlanError
 
 Action = Literal["create", "update", "change", "replace", "destroy", "keep"]
@@ -228,7 +228,18 @@ def _changed(old: Resource, new: Resource) -> Iterator[Change]:
     if properties:
         replacing = REPLACING.get(new.kind, frozenset()) | frozenset(new.replace_on_changes)
         certain = bool(replacing & set(properties))
-        yield _made("replace" if certain else "change", new, properties)
+        words = tuple(_words(key, old, new) for key in properties)
+        made = _made("replace" if certain else "change", new, words)
+        yield replace(made, refused=certain and old.protect)
+
+
+def _words(key: str, old: Resource, new: Resource) -> str:
+    """Return a property, with its values where they are short and known and no secret."""
+    secret = any(path.split(".")[0] == key for path in (*old.secrets, *new.secrets))
+    values = [json.dumps(one.inputs.get(key)).strip('"') for one in (old, new)]
+    if secret or any(len(value) > 40 or MARKER.search(value) for value in values):
+        return key
+    return f"{key}: {values[0]} \N{RIGHTWARDS ARROW} {values[1]}"
 
 
 def _with_preview(graph: Graph, data: Mapping[str, Any], path: Path) -> Comparison:

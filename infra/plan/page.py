@@ -144,7 +144,8 @@ def _changes_tile(plan: Plan) -> Element:
     note = ", ".join(counts) or "nothing else"
     if not gone:
         return _tile("changes", "destroyed or replaced", "none", note)
-    value = f"{gone}, {lost} with data" if lost else str(gone)
+    value = f"{gone}, {lost} with data" if lost < gone else f"{gone} with data"
+    value = value if lost else str(gone)
     return _tile("changes", "destroyed or replaced", value, note, bad=lost > 0)
 
 

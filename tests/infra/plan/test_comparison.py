@@ -9,7 +9,7 @@ import pytest
 from infra.graph import Graph
 from infra.plan.comparison import Comparison, compare_file, compare_text
 from infra.plan.problem import PlanError
-from tests.infra.plan.graphs import graph, resource, urn
+from tests.infra.plan.graphs import graph, marker, resource, urn
 
 FILE = Path("saved.json")
 
@@ -61,7 +61,10 @@ def test_a_property_that_aws_cannot_change_replaces() -> None:
     old = resource("Database", inputs={"storageEncrypted": False, "instanceClass": "a"})
     new = resource("Database", inputs={"storageEncrypted": True, "instanceClass": "a"})
     (change,) = against(graph(new), graph(old)).changes
-    assert (change.action, change.properties) == ("replace", ("storageEncrypted",))
+    assert (change.action, change.properties) == (
+        "replace",
+        ("storageEncrypted: false \N{RIGHTWARDS ARROW} true",),
+    )
     assert change.dangerous
 
 
@@ -70,9 +73,26 @@ def test_any_other_change_is_left_open() -> None:
     new = resource("Database", inputs={"instanceClass": "b"})
     found = against(graph(new), graph(old))
     assert [(one.action, one.properties) for one in found.changes] == [
-        ("change", ("instanceClass",))
+        ("change", ("instanceClass: a \N{RIGHTWARDS ARROW} b",))
     ]
     assert found.unchanged == 0
+
+
+def test_a_protected_resource_is_not_replaced_but_refused() -> None:
+    old = resource("Bucket", inputs={"bucket": "a"}, protect=True)
+    (change,) = against(graph(resource("Bucket", inputs={"bucket": "b"})), graph(old)).changes
+    assert (change.action, change.refused) == ("replace", True)
+
+
+def test_no_secret_no_marker_and_no_long_value_is_shown() -> None:
+    old = resource("Database", inputs={"password": "hunter1", "kmsKeyId": "x", "tags": {}})
+    new = resource(
+        "Database",
+        inputs={"password": "hunter2", "kmsKeyId": marker("Key", "k"), "tags": {"a": "b" * 50}},
+        secrets=("password",),
+    )
+    (change,) = against(graph(new), graph(old)).changes
+    assert change.properties == ("kmsKeyId", "password", "tags")
 
 
 def test_what_is_ignored_is_no_change() -> None:
