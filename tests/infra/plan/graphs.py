@@ -8,6 +8,21 @@ from typing import Any
 from infra.graph import Graph, Resource
 
 _TOKENS = {
+    "Acl": "aws:ec2/networkAcl:NetworkAcl",
+    "AclRule": "aws:ec2/networkAclRule:NetworkAclRule",
+    "DefaultAcl": "aws:ec2/defaultNetworkAcl:DefaultNetworkAcl",
+    "Egress": "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule",
+    "Function": "aws:lambda/function:Function",
+    "Gateway": "aws:ec2/internetGateway:InternetGateway",
+    "Ingress": "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+    "Mount": "aws:efs/mountTarget:MountTarget",
+    "Route": "aws:ec2/route:Route",
+    "RouteTable": "aws:ec2/routeTable:RouteTable",
+    "RouteTableAssociation": "aws:ec2/routeTableAssociation:RouteTableAssociation",
+    "SecurityGroup": "aws:ec2/securityGroup:SecurityGroup",
+    "Subnet": "aws:ec2/subnet:Subnet",
+    "SubnetGroup": "aws:rds/subnetGroup:SubnetGroup",
+    "Vpc": "aws:ec2/vpc:Vpc",
     "Bucket": "aws:s3/bucket:Bucket",
     "BucketLifecycleConfiguration": (
         "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration"
