@@ -67,7 +67,8 @@ def changes(plan: Plan) -> Element:
         )
     parts: list[object] = [
         element(
-            "p", f"Compared with {found.against}. {found.unchanged} resources stay as they are."
+            "p",
+            marked(f"Compared with {found.against}. {found.unchanged} resources stay as they are."),
         )
     ]
     parts += [element("p", remark, class_="warn-text") for remark in found.remarks]
