@@ -37,7 +37,7 @@ def place(layout: Diagram, *, wide: bool) -> None:
     lanes = max((one.lane for one in layout.trunks), default=0) + 1
     label = 46  # room for the ports before the first lane
     pitch = 28 if layout.wide else min(22, max(13, (400 - layout.edge - label - 12) / lanes))
-    least = 820 if layout.wide else 400  # the legend needs so much
+    least = 860 if layout.wide else 400  # the legend needs so much
     layout.width = max(layout.edge + label + lanes * pitch + _MARGIN, least)
     for trunk in layout.trunks:
         trunk.x = layout.edge + label + (trunk.lane + 0.5) * pitch

@@ -139,6 +139,21 @@ def test_a_page_that_cannot_be_written_is_one_error(
     assert "cannot be written: no such file" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_make_plan_shows_the_example(tmp_path: Path) -> None:
+    page = tmp_path / "page with a space.html"
+    done = subprocess.run(
+        ["make", "--no-print-directory", "plan", "STACK=standard", f"OUTPUT={page}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"{page}: " in done.stdout
+    assert "Plan of stack standard" in Reader(page.read_text(encoding="utf-8")).text
+
+
 def test_make_says_how_to_name_a_stack() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "STACK"}
     done = subprocess.run(

@@ -89,6 +89,20 @@ def test_everything_is_inside_of_the_picture(name: str, wide: bool) -> None:
         assert diagram.width == 400
 
 
+@pytest.mark.parametrize("wide", [True, False], ids=["wide", "narrow"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_no_word_is_cut_off_at_the_edge(name: str, wide: bool) -> None:
+    network = NETWORKS[name]
+    drawn = draw(network, evaluate(network), title="t", wide=wide)
+    width = float(drawn.get("width") or 0)
+    for text in drawn.iter("text"):
+        x, words = float(text.get("x") or 0), "".join(text.itertext())
+        long = 5.5 * len(words)
+        left, right = (x - long, x) if text.get("text-anchor") == "end" else (x, x + long)
+        assert left >= 0, words
+        assert right <= width, words
+
+
 def test_an_arrow_ends_in_its_own_service() -> None:
     diagram = placed(typical(), wide=True)
     bars = {bar.name: bar for bar in diagram.bars}
