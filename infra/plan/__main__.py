@@ -35,12 +35,12 @@ def _run(options: argparse.Namespace) -> int:
     from infra.plan.comparison import NOTHING, compare_file
     from infra.plan.page import render
     from infra.plan.plan import concerns, make
-    from infra.plan.stack import captured
+    from infra.plan.stack import captured, redacted
 
     config, graph, source = captured(options.stack, options.folder)
     comparison = NOTHING
     if options.against is not None:
-        comparison = compare_file(graph, options.against)
+        comparison = compare_file(redacted(graph), options.against)
     facts = {
         "profile": config.profile,
         "region": config.region,
@@ -51,7 +51,7 @@ def _run(options: argparse.Namespace) -> int:
     }
     plan = make(graph, region=config.region, comparison=comparison, facts=facts)
     if options.save is not None:
-        _write(options.save, graph.to_json())
+        _write(options.save, redacted(graph).to_json())
     _write(options.output, render(plan))
     found = len(list(concerns(plan)))
     words = {0: "nothing found", 1: "one thing to look at"}.get(found, f"{found} things to look at")

@@ -26,6 +26,7 @@ _CALM: tuple[tuple[Action, str], ...] = (
     ("change", "changed"),
     ("keep", "dropped"),
 )
+_NOTHING_FROM_OUTSIDE = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'"
 _SHOWN = 12
 
 
@@ -35,6 +36,7 @@ def render(plan: Plan) -> str:
     head = element(
         "head",
         element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=_NOTHING_FROM_OUTSIDE),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
         element("meta", name="robots", content="noindex"),

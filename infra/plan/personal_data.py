@@ -54,7 +54,7 @@ def places(graph: Graph) -> tuple[Place, ...]:
 def _of(graph: Graph, one: Resource) -> Iterator[Place]:
     tag = one.get("tags.PersonalData")
     reader = _READERS.get(one.kind)
-    denied = tag == "no" and one.kind != "aws:backup:Plan"  # a plan holds nothing, it makes copies
+    denied = tag == "no" and one.kind not in _WHATEVER_ITS_TAG_SAYS
     if denied and not (one.kind in _BY_WRITER and _written(graph, one, _BY_WRITER[one.kind])):
         return
     if reader is not None:
@@ -72,7 +72,9 @@ def _promised(one: Resource) -> int | None:
 
 def _judged(place: Place) -> Place:
     one, problems = place.resource, list(place.problems)
-    if one.get("tags.PersonalData") == "no" and one.kind != "aws:backup:Plan":
+    if one.kind in _WHATEVER_ITS_TAG_SAYS:
+        pass
+    elif one.get("tags.PersonalData") == "no":
         problems.append("its tag says that it holds no personal data")
     elif one.get("tags") is not None and one.get("tags.PersonalData") is None:
         problems.append("no tag says whether it holds personal data")
@@ -216,14 +218,39 @@ def _database(graph: Graph, one: Resource) -> Iterator[Place]:
     if days:
         what = "automated backups of it, for any point in time"
         yield Place(one, what, f"{days} days", days, "RDS", key, problems)
+    if one.get("performanceInsightsEnabled"):
+        days = int(one.get("performanceInsightsRetentionPeriod") or 7)
+        key = _key(graph, one, "performanceInsightsKmsKeyId") or "AWS's own key"
+        what = "texts of slow statements (Performance Insights)"
+        yield Place(one, what, f"{days} days", days, "RDS", key)
 
 
 def _volume(graph: Graph, one: Resource) -> Iterator[Place]:
     key = _key(graph, one, "kmsKeyId") or ("EBS" if one.get("encrypted") else "nothing")
     problems = () if one.get("encrypted") else ("it is not encrypted",)
     erasure = "`art32 subject erase`, person by person"
-    what = "live data on a volume"
+    what = next((words for duty, words in _VOLUMES if one.name.startswith(duty)), "live data")
     yield Place(one, what, "until it is deleted", None, erasure, key, problems)
+
+
+_VOLUMES = (
+    ("db", "the application's data"),
+    ("mail", "mails on their way, and those that could not be delivered yet"),
+    ("web", "files that the application keeps"),
+)
+
+
+def _machine(graph: Graph, one: Resource) -> Iterator[Place]:
+    """Yield the disk that a machine starts from: journal, temporary files, what was forgotten."""
+    devices = [each.get("ebs") or {} for each in one.get("blockDeviceMappings") or []]
+    devices += [one.get("rootBlockDevice")] if one.get("rootBlockDevice") else []
+    safe = bool(devices) and all(str(each.get("encrypted")).lower() == "true" for each in devices)
+    key = _key(graph, one, "blockDeviceMappings", "rootBlockDevice") if safe else ""
+    problems = () if safe else ("it is not said that its disk is encrypted",)
+    what = "journal and temporary files on the machine's own disk"
+    keeps = "until the machine is replaced"
+    encrypted = key or ("EBS" if safe else "not known")
+    yield Place(one, what, keeps, None, "the machine's end", encrypted, problems)
 
 
 def _queue(graph: Graph, one: Resource) -> Iterator[Place]:
@@ -299,6 +326,8 @@ _READERS: Mapping[str, Callable[[Graph, Resource], Iterator[Place]]] = {
     "aws:cloudwatch:LogGroup": _log_group,
     "aws:ebs:Volume": _volume,
     "aws:ec2:FlowLog": _flow_log,
+    "aws:ec2:Instance": _machine,
+    "aws:ec2:LaunchTemplate": _machine,
     "aws:rds:Instance": _database,
     "aws:s3:Bucket": _bucket,
     "aws:sesv2:AccountSuppressionAttributes": _suppression,
@@ -306,3 +335,11 @@ _READERS: Mapping[str, Callable[[Graph, Resource], Iterator[Place]]] = {
     "aws:sqs:Queue": _queue,
 }
 _BY_WRITER = {"aws:cloudwatch:LogGroup": _LOG_WRITERS, "aws:s3:Bucket": _BUCKET_WRITERS}
+_WHATEVER_ITS_TAG_SAYS = {
+    "aws:backup:Plan",
+    "aws:ec2:Instance",
+    "aws:ec2:LaunchTemplate",
+    "aws:sesv2:AccountSuppressionAttributes",
+    "aws:sesv2:ConfigurationSet",
+}
+"""What holds nothing itself, but makes copies or lists that do."""

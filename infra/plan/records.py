@@ -17,6 +17,8 @@ _PLACES = {
     "aws:cloudwatch:LogGroup": "log group",
     "aws:ebs:Volume": "volume",
     "aws:ec2:FlowLog": "flow log",
+    "aws:ec2:Instance": "machine",
+    "aws:ec2:LaunchTemplate": "machines",
     "aws:rds:Instance": "database",
     "aws:s3:Bucket": "bucket",
     "aws:sesv2:ConfigurationSet": "mail settings",
@@ -52,7 +54,8 @@ def personal_data(plan: Plan) -> Element:
             f"All of it is kept in {region or 'the region of the stack'}, at AWS as a processor"
             f"{_elsewhere(plan)}. When a person's data is erased from the live data, the last copy "
             f"in backups and logs is gone {longest} days later at most; a restore replays the "
-            "erasures. What the application itself sends elsewhere, this page cannot see.",
+            "erasures. What the application itself sends elsewhere, this page cannot see. What is "
+            "kept once per account (findings, records of sessions) belongs to infra/bootstrap.",
         ),
         table(
             "live data first, then by how long it is kept",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from infra.build import build
 from infra.capture import capture
 from infra.config import ConfigError, InfraConfig, parse_file
-from infra.graph import Graph
+from infra.graph import Graph, Resource
 from infra.plan.problem import PlanError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -40,3 +41,13 @@ def _known(folder: Path) -> str:
     if not names:
         return "pulumi stack init prod, or copy an example to Pulumi.prod.yaml"
     return f"make plan STACK={names[0]} (there are: {', '.join(dict.fromkeys(names))})"
+
+
+def redacted(graph: Graph) -> Graph:
+    """Return a graph to save and to compare: what Pulumi would encrypt is not in it."""
+    return replace(graph, resources=tuple(map(_without_secrets, graph.resources)))
+
+
+def _without_secrets(one: Resource) -> Resource:
+    tops = {path.split(".")[0] for path in one.secrets} & set(one.inputs)
+    return replace(one, inputs={**one.inputs, **dict.fromkeys(tops, "[secret]")}) if tops else one

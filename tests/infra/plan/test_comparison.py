@@ -9,6 +9,7 @@ import pytest
 from infra.graph import Graph
 from infra.plan.comparison import Comparison, compare_file, compare_text
 from infra.plan.problem import PlanError
+from infra.plan.stack import redacted
 from tests.infra.plan.graphs import graph, marker, resource, urn
 
 FILE = Path("saved.json")
@@ -93,6 +94,13 @@ def test_no_secret_no_marker_and_no_long_value_is_shown() -> None:
     )
     (change,) = against(graph(new), graph(old)).changes
     assert change.properties == ("kmsKeyId", "password", "tags")
+
+
+def test_what_pulumi_would_encrypt_is_not_saved() -> None:
+    inputs = {"password": "hunter2", "engine": "postgres"}
+    design = redacted(graph(resource("Database", inputs=inputs, secrets=("password",))))
+    assert "hunter2" not in design.to_json()
+    assert against(design, design).changes == ()
 
 
 def test_what_is_ignored_is_no_change() -> None:
