@@ -17,15 +17,20 @@ from agent.errors import ExitStatus
 )
 @click.pass_obj
 def command(context: Context, no_probe: bool) -> None:
-    """Check keys, signers, ledger, disk, sources, store and clock.
+    """Check keys, signers, ledger, disk, sources, store, clock and log pipes.
 
     On a host that backs up it proves that the host can only write.
     """
     from agent.backup import checkup
     from agent.logs import checkup as logs_checkup
+    from agent.logs.pipe import check as pipe_check
 
     config = context.load()
-    findings = checkup.examine(config, probe=not no_probe) + logs_checkup.examine(config)
+    findings = [
+        *checkup.examine(config, probe=not no_probe),
+        *logs_checkup.examine(config),
+        *pipe_check.examine(config),
+    ]
     words = {True: "ok", False: "FAIL", None: "warn"}
     rows = [(words[found.good], found.subject, found.detail) for found in findings]
     lines = []

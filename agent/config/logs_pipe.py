@@ -107,6 +107,12 @@ class LogPipe(Section):
         description="Bytes of kernel memory for datagrams that wait (UDP).",
         examples=[67108864],
     )
+    scan: bool = Field(
+        True,
+        description="Look for attacks in the raw lines, in memory. Not for a daemon whose files "
+        "`art32 logs watch` follows as well: a line is to be scanned once.",
+        examples=[True],
+    )
     socket_mode: str = Field(
         "0660",
         pattern=r"^0[0-7]{3}$",

@@ -62,7 +62,7 @@ def command(
 def _serve(config: Configuration, names: tuple[str, ...]) -> list[Flow]:
     from agent.logs.pipe import start
 
-    return start.serve(config, names, observe=None)
+    return start.serve(config, names)
 
 
 def _filter(context: Context, to: str, *, fsync: bool, confirm: bool) -> Flow:
@@ -74,7 +74,9 @@ def _filter(context: Context, to: str, *, fsync: bool, confirm: bool) -> Flow:
     try:
         check_output(to)
     except ValueError as error:
-        raise Art32Error(Code.USAGE, f"`--to` {error}") from None
+        raise Art32Error(
+            Code.USAGE, f"`--to` {error}", hint="art32 logs pipe --to /var/log/art32/access.log"
+        ) from None
     config = context.load() if context.configured else None
     return start.filter_input(
         to,

@@ -7,6 +7,7 @@ import stat
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.config.logs_pipe import LogPipe
 from agent.config.model import Configuration
@@ -21,10 +22,13 @@ from agent.logs.pipe.scrubbing import DailyScrubber
 from agent.logs.pipe.serve import Loop, prepare_process
 from agent.logs.pipe.sources import Source
 
+if TYPE_CHECKING:
+    from agent.logs.pipe.scanning import Scanning
+
 Observe = Callable[[str, bytes], object]
 
 
-def serve(config: Configuration, names: Sequence[str], *, observe: Observe | None) -> list[Flow]:
+def serve(config: Configuration, names: Sequence[str]) -> list[Flow]:
     """Serve the named pipes of the configuration, or all, until a signal; return what became.
 
     Raise CONFIG_INVALID or USAGE when there is none such, LOCKED when another process serves one,
@@ -34,16 +38,27 @@ def serve(config: Configuration, names: Sequence[str], *, observe: Observe | Non
     passed = sockets.Passed()
     opened: list[tuple[sockets.Entrance, LogPipe]] = []
     flows: list[Flow] = []
+    wanted = chosen(config, names)
+    scanning = _scanning(config) if any(pipe.scan for pipe in wanted) else None
     try:
-        for pipe in chosen(config, names):
+        for pipe in wanted:
             entrance = sockets.open_entrance(pipe, passed)
             opened.append((entrance, pipe))
+            observe = scanning.observe if scanning is not None and pipe.scan else None
             flows.append(_flow(config, pipe, entrance, observe))
         Loop(flows, state=config.state_directory / "pipe").run()
+        if scanning is not None:
+            scanning.publish()
     finally:
         for entrance, pipe in opened:
             sockets.remove(entrance, pipe.endpoint)
     return flows
+
+
+def _scanning(config: Configuration) -> Scanning:
+    from agent.logs.pipe.scanning import Scanning
+
+    return Scanning(config.logs.scan, DailyScrubber(config.logs.scrub).scrub)
 
 
 def chosen(config: Configuration, names: Sequence[str]) -> list[LogPipe]:
@@ -104,7 +119,6 @@ def filter_input(
     fsync: bool = False,
     confirm: bool = False,
     state: Path | None = None,
-    observe: Observe | None = None,
 ) -> Flow:
     """Write standard input, scrubbed, until its end; return what became of it.
 
@@ -124,7 +138,6 @@ def filter_input(
         source,
         open_output(to, fsync=fsync, program="art32"),
         scrubber,
-        observe=_observer(observe, name),
         confirm=sys.stdout.fileno() if confirm else None,
     )
     Loop([flow], state=state).run()

@@ -53,7 +53,9 @@ def test_no_raw_address_is_anywhere_on_the_disk(place: Place) -> None:
     raw = [CLIENT.encode(), CANARY.encode(), CANARY_V6.encode(), b"5eed:fade:f00d:cafe"]
     places = writable_places(place.directory)
     assert files_with([nonce.encode()], places, since), "the search finds what is there"
-    assert files_with(raw, places, since) == []
+    found = files_with(raw, places, since)
+    findings = place.path("/var/lib/art32/scan/findings.jsonl")  # meant to hold attackers
+    assert [one for one in found if one[0] != str(findings)] == []
     error = place.read("nginx-error.log")
     cut = [line for line in error.splitlines() if len(line) >= 2047 - 60]
     assert cut, "some error was long enough to be cut"

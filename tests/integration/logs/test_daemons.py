@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -63,8 +64,12 @@ PATHS = [
 
 
 def raw_below(place: Place, *apart_from: str) -> list[tuple[str, bytes]]:
-    """Return the files of a place that hold something raw; its data directories are named."""
+    """Return the files of a place that hold something raw; its data directories are named.
+
+    Findings of the scan are meant to hold the addresses of attackers.
+    """
     found = files_with([raw.encode() for raw in RAW], [place.directory], 0)
+    apart_from = (*apart_from, "scan")
     return [one for one in found if not any(f"/{name}/" in one[0] for name in apart_from)]
 
 
@@ -133,6 +138,22 @@ def test_nginx_writes_neither_log_raw(place: Place) -> None:
     assert "client: 127.77.88.0, server:" in error
     assert raw_below(place) == []
     assert "<13>Nov 24 06:00:00 nginx: forged" in access  # one record stays one line
+
+
+def test_attacks_are_found_in_what_is_never_written(place: Place) -> None:
+    place.configure(pipes_of("nginx-access"))
+    with place.pipe() as pipe, nginx(place) as port:
+        for number in range(30):
+            request(port, f"/?file=../../../../etc/passwd&n={number}")
+        until(lambda: place.read("nginx-access.log").count("etc/passwd") == 30, "the log")
+        assert pipe.stop() == 0, pipe.said()
+    scan = place.path("/var/lib/art32/scan")
+    findings = [json.loads(line) for line in (scan / "findings.jsonl").read_text().splitlines()]
+    assert {"pipe:nginx-access"} == {one["source"] for one in findings}
+    assert CLIENT in {one["who"] for one in findings}
+    (record,) = scan.glob("records/*/*.json")
+    assert CLIENT not in record.read_text()
+    assert json.loads(record.read_text())["sources"]["pipe:nginx-access"]["lines"] == 30
 
 
 APACHE = """\
