@@ -18,6 +18,7 @@ class Connections:
     """A Unix stream socket and all who have connected to it. A sender that is too fast waits."""
 
     until_end = False
+    again = None
 
     def __init__(self, entrance: Entrance) -> None:
         assert entrance.socket is not None

@@ -18,6 +18,7 @@ class Datagrams:
     """A UDP or Unix datagram socket. The kernel counts what UDP drops, and nothing for Unix."""
 
     until_end = False
+    again = None
 
     def __init__(self, entrance: Entrance) -> None:
         assert entrance.socket is not None

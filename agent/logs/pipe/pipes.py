@@ -16,6 +16,7 @@ from agent.logs.pipe.sources import BLOCK, Received, Watch
 
 _SPLICE_F_NONBLOCK = 2
 _KEPT_IN_THE_PIPE = 4096
+_SOONEST, _LATEST = 0.005, 1.0
 
 
 class Pipe:
@@ -37,6 +38,7 @@ class Pipe:
         sockets.widen(self._copy_in)
         self._nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         self._tee = _tee_function()
+        self.again: float | None = None
         self.finished = False
 
     @property
@@ -48,6 +50,7 @@ class Pipe:
 
     def receive(self, descriptor: int, hung_up: bool) -> Received:
         stopping = self._left is not None
+        before, self.again = self.again, None
         data = self._look()
         if data is None:
             self.finished = stopping
@@ -75,6 +78,8 @@ class Pipe:
             self._taken, self.finished = len(data), True
             return Received(self._lines.end())
         self.finished = stopping
+        # a writer that has filled the pipe from half a line on wakes nobody before it is done
+        self.again = _SOONEST if before is None else min(2 * before, _LATEST)
         return Received(b"")
 
     def _look(self) -> bytes | None:
@@ -124,6 +129,7 @@ class Bytes:
     """Whatever else standard input may be: a file, a terminal, a socket."""
 
     until_end = False
+    again = None
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

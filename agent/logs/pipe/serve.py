@@ -72,6 +72,7 @@ class Loop:
         self._epoll = select.epoll()
         self._owners: dict[int, Flow] = {}
         self._ready: dict[int, bool] = {}  # descriptor to ask again: whether its writers are gone
+        self._later: dict[int, float] = {}  # descriptor to ask again: when
         self._always: set[int] = set()  # regular files, which no epoll takes
         self._gates = {id(flow): _Gate(self, flow) for flow in flows}
         self._stops = 0
@@ -89,6 +90,7 @@ class Loop:
 
     def remove(self, descriptor: int) -> None:
         self._ready.pop(descriptor, None)
+        self._later.pop(descriptor, None)
         if self._owners.pop(descriptor, None) is None:
             return
         if descriptor in self._always:
@@ -126,6 +128,9 @@ class Loop:
         turns = dict(self._ready)
         self._ready.clear()
         turns.update(dict.fromkeys(self._always, False))
+        now = clock.monotonic() if self._later else 0
+        for descriptor in [one for one, due in self._later.items() if due <= now]:
+            turns.setdefault(descriptor, False)
         for descriptor, mask in events:
             if descriptor == wakened.fileno():
                 self._obey(wakened.recv(64))
@@ -138,8 +143,11 @@ class Loop:
             if flow.stalled_since is not None:
                 self._gates[id(flow)].close()
                 continue
+            self._later.pop(descriptor, None)
             if flow.receive(descriptor, hung_up) and descriptor in self._owners:
                 self._ready[descriptor] = hung_up
+            elif flow.source.again is not None:
+                self._later[descriptor] = clock.monotonic() + flow.source.again
             self._look_after(flow)
         self._tick()
 
@@ -155,7 +163,7 @@ class Loop:
         if self._ready or self._always:
             return 0
         ends = [end for end in (self._next_tick, self._stop_before or None) if end is not None]
-        waits = [end - clock.monotonic() for end in ends]
+        waits = [end - clock.monotonic() for end in (*ends, *self._later.values())]
         if any(flow.stalled_since is not None for flow in self._flows):
             waits.append(_RETRY)
         if self._manager.watchdog is not None:

@@ -30,9 +30,13 @@ class Watch(Protocol):
 
 class Source(Protocol):
     """One way in. `finished`: no more will ever come. `until_end`: a first stop changes nothing,
-    its writers end it. `cut` counts the lines that were too long."""
+    its writers end it. `cut` counts the lines that were too long. `again`: seconds after which to
+    call `receive` even if nothing seems to have come."""
 
     until_end: bool
+
+    @property
+    def again(self) -> float | None: ...
 
     @property
     def finished(self) -> bool: ...

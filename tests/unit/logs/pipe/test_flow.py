@@ -41,6 +41,7 @@ class Blocks:
     used: int | None = None
     cut: int = 0
     until_end: bool = False
+    again: float | None = None
     done: int = 0
 
     @property
