@@ -12,12 +12,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import data
+from tests.bench import data, pipe
 from tests.bench.measure import Measured, run
 from tests.bench.setting import Setting
 
 GIB = 1 << 30
-PARTS = ("start", "program", "fixed", "dump", "restore", "tree", "files", "memory")
+PARTS = ("start", "program", "fixed", "dump", "restore", "tree", "files", "memory", "pipe")
 
 
 class Table:
@@ -148,6 +148,7 @@ def main() -> None:
         "tree": lambda: tree(setting),
         "files": lambda: files(setting),
         "memory": lambda: memory(setting, options.stream_gib),
+        "pipe": pipe.table,
     }
     try:
         for part in options.only:

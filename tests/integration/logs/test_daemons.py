@@ -320,7 +320,7 @@ def postgresql(place: Place, version: str) -> Iterator[int]:
     """Run a cluster of Debian's tools with the page's settings and commands."""
     port, here = free_port(), place.directory / "pg"
     (here / "conf").mkdir(parents=True)
-    for path in (here, here / "conf", place.path("/var/lib/art32")):
+    for path in (here, here / "conf"):
         shutil.chown(path, "nobody")
     (here / "run").mkdir()
     shutil.chown(here / "run", "nobody")
