@@ -79,26 +79,6 @@ def on_standard_input(
         child.wait()
 
 
-def test_one_huge_write_that_fills_the_pipe_many_times_is_taken_to_its_end(place: Place) -> None:
-    """The kernel wakes nobody when a writer fills a pipe that was not empty, and sleeps."""
-    reading, writing = os.pipe()
-    lines = b"".join(b"%09d %s\n" % (number, TEXT.encode()) for number in range(6000))
-
-    def write() -> None:
-        with open(writing, "wb", buffering=0) as pipe:
-            view = memoryview(lines)
-            while view:
-                view = view[pipe.write(view) :]
-
-    thread = threading.Thread(target=write)
-    with on_standard_input(place, reading) as child:
-        os.close(reading)
-        thread.start()
-        assert child.wait(2 * PATIENCE) == 0
-        thread.join()
-    assert numbers(place.log("x.log")) == collections.Counter(range(6000))
-
-
 def test_half_a_line_waits_without_work_and_is_written_when_it_is_whole(place: Place) -> None:
     reading, writing = os.pipe()
     with on_standard_input(place, reading) as child:
