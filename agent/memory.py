@@ -27,7 +27,8 @@ class Buffer:
         self.length = 0
         self._descriptor = os.memfd_create("art32")
         weakref.finalize(self, os.close, self._descriptor)
-        os.ftruncate(self._descriptor, self.capacity)
+        self._size = 0
+        self._resize(self.capacity)
         self._view = memoryview(mmap.mmap(self._descriptor, self.capacity))
 
     @property
@@ -40,8 +41,14 @@ class Buffer:
         return self.length == self.capacity
 
     def clear(self) -> None:
-        os.ftruncate(self._descriptor, self.capacity)
+        """Empty it: its pages stay, to be used again."""
+        self._resize(self.capacity)
         self.length = 0
+
+    def _resize(self, size: int) -> None:
+        if size != self._size:
+            os.ftruncate(self._descriptor, size)
+            self._size = size
 
     def append(self, data: memoryview) -> int:
         """Take as many of the bytes as there is room for; return how many."""
@@ -52,7 +59,7 @@ class Buffer:
 
     def as_input(self) -> int:
         """Return a descriptor for a child to read: what is in the buffer, from the start."""
-        os.ftruncate(self._descriptor, self.length)
+        self._resize(self.length)
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         return self._descriptor
 
@@ -66,6 +73,7 @@ class Buffer:
         """Take what a child has written; raise TOOL_FAILED when it is more than there is room."""
         length = os.lseek(self._descriptor, 0, os.SEEK_CUR)
         if length > self.capacity:
+            self._size = length
             self.clear()
             raise Art32Error(Code.TOOL_FAILED, "a program wrote more than it was given")
         self.length = length

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import queue
+import re
 import select
 import shutil
 import signal
@@ -32,6 +33,7 @@ ROOT = Path(__file__).parent.parent.parent
 PATIENCE_SECONDS = 60.0
 SEGMENT_BYTES = OVERHEAD + 4096
 INTERPRETERS = 2
+_RANDOM = re.compile(r"[0-9a-f]{64}|[0-9a-f]{16}|\d{8}T\d{6}Z|(?<=gpg-)\d+-[0-9a-f]{8}")
 CANARY = b"Canary-7Yt2-"
 SOURCE = "app"
 
@@ -238,6 +240,21 @@ class Site:
         files = [*self.store_files(), self.repository.state / "ledger.jsonl"]
         top = self.directory
         return {str(file.relative_to(top)): file.read_bytes() for file in files if file.exists()}
+
+    def condition(self) -> object:
+        """Return all that a next command finds here, without what is random: names, sizes, rests
+        of GnuPG homes, and the ledger's events. After two runs of one condition all goes alike."""
+        places = (self.repository.store, self.repository.state, self.runtime)
+        paths = [
+            path for place in places for path in (*place.rglob("*"), *self.target.parent.iterdir())
+        ]
+        ledger = self.repository.state / "ledger.jsonl"
+        lines = ledger.read_text().splitlines(keepends=True) if ledger.exists() else []
+        events = [json.loads(one)["event"] if one.endswith("\n") else len(one) for one in lines]
+        names = [str(path.relative_to(self.directory)) for path in paths]
+        sizes = [path.lstat().st_size if path.is_file() else -1 for path in paths]
+        found = zip((_RANDOM.sub("*", name) for name in names), sizes, strict=True)
+        return tuple(sorted(found)), tuple(events)
 
     def copy_from(self, other: Site) -> None:
         """Take over the store and the state of another site."""
