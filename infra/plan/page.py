@@ -164,7 +164,7 @@ def _personal_tile(plan: Plan) -> Element:
     wrong = len([one for one in plan.places if one.problems])
     longest = personal_data.longest(plan.places)
     value = f"{len(plan.places)} places"
-    note = f"{wrong} with a problem" if wrong else f"last copy gone after {longest} days"
+    note = f"{wrong} with a problem" if wrong else f"backups and logs end after {longest} days"
     return _tile("personal-data", "personal data", value, note, bad=wrong > 0)
 
 

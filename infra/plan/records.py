@@ -53,9 +53,10 @@ def personal_data(plan: Plan) -> Element:
             "p",
             f"All of it is kept in {region or 'the region of the stack'}, at AWS as a processor"
             f"{_elsewhere(plan)}. When a person's data is erased from the live data, the last copy "
-            f"in backups and logs is gone {longest} days later at most; a restore replays the "
-            "erasures. What the application itself sends elsewhere, this page cannot see. What is "
-            "kept once per account (findings, records of sessions) belongs to infra/bootstrap.",
+            f"in backups and logs goes after {longest} days, and a day or two for AWS's own daily "
+            "clean-up; what lies on a machine's own disk goes with the machine. A restore replays "
+            "the erasures. What the application itself sends elsewhere, this page cannot see. What "
+            "is kept once per account (findings, records of sessions) belongs to infra/bootstrap.",
         ),
         table(
             "live data first, then by how long it is kept",
