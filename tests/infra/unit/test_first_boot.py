@@ -11,6 +11,7 @@ import http.server
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ import pytest
 from infra.user_data import SCRIPT
 from tests.fixtures.s3 import PLAIN, S3Server
 
+SYSTEM = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 ROLE = "art32-eu-central-1-prod-web"
 
 
@@ -79,7 +81,7 @@ class Machine:
             (tools / name).chmod(0o755)
         lines = [f"{name}={shlex.quote(value)}" for name, value in self.settings.items()]
         script = "\n".join(["#!/bin/bash", *lines, "ART32_ONLY_DEFINE=yes", f". {SCRIPT}", command])
-        path = f"{tools}:{os.environ['PATH']}:/usr/sbin:/sbin"
+        path = f"{tools}:{SYSTEM}"
         return subprocess.run(
             ["bash", "-c", script],
             cwd=self.directory,
@@ -263,3 +265,45 @@ def test_a_blank_volume_that_holds_a_file_system_is_not_formatted(
     before = disk.read_bytes()
     assert machine.run("mount_volume").returncode == 0
     assert disk.read_bytes() == before
+
+
+@pytest.fixture
+def etc(machine: Machine) -> Path:
+    """Return a directory that plays /etc; services are not started, but noted."""
+    place = machine.directory / "etc"
+    for name in ("art32", "nginx/sites-enabled", "postfix"):
+        (place / name).mkdir(parents=True)
+    machine.settings["ART32_ETC"] = str(place)
+    machine.programs |= {"systemctl": 'echo "$@"', "nginx": 'echo "nginx $*"'}
+    return place
+
+
+def test_a_webserver_answers_its_health_check_before_there_is_an_application(
+    machine: Machine, etc: Path
+) -> None:
+    (etc / "art32/nginx.conf").write_text("server {}\n")
+    (etc / "nginx/sites-enabled/default").write_text("the distribution's\n")
+    machine.settings["ART32_DUTY"] = "web"
+    done = machine.run("configure_service")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["nginx -t -q", "restart nginx"]
+    assert [one.name for one in (etc / "nginx/sites-enabled").iterdir()] == ["art32.conf"]
+
+
+@pytest.mark.skipif(shutil.which("postconf", path=SYSTEM) is None, reason="no Postfix here")
+def test_a_mail_server_takes_mail_on_the_submission_port(machine: Machine, etc: Path) -> None:
+    (etc / "art32/main.cf").write_text("compatibility_level = 3.6\n")
+    (etc / "postfix/main.cf").write_text("")
+    (etc / "postfix/master.cf").write_text("")
+    machine.settings["ART32_DUTY"] = "mail"
+    done = machine.run("configure_service")
+    assert (done.returncode, done.stdout) == (0, "restart postfix\n")
+    assert "submission inet  n" in (etc / "postfix/master.cf").read_text()
+    assert (etc / "postfix/relay").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("duty", ["keeper", "restorer", "dumper"])
+def test_a_machine_without_a_service_starts_none(machine: Machine, etc: Path, duty: str) -> None:
+    machine.settings["ART32_DUTY"] = duty
+    done = machine.run("configure_service")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
