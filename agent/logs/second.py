@@ -86,7 +86,7 @@ class SecondScanner:
         ipv6 = self.prefixes[1] if self.prefixes else None
         colons = _COLONS if ipv6 is None else _COLONS_NOT_ZERO.get(ipv6, _COLONS)
         self._colons = re.compile(colons)
-        self._judged: dict[bytes, bool] = {}
+        self._judged: dict[tuple[str, bytes], bool] = {}
 
     def check(self, block: bytes) -> bytes:
         """Return the block; where an address was left, its digits are `x` now."""
@@ -161,11 +161,12 @@ class SecondScanner:
                     yield start, end
 
     def _remembered(self, token: bytes, judge: Callable[[bytes], bool]) -> bool:
-        known = self._judged.get(token)
+        key = (judge.__name__, token)
+        known = self._judged.get(key)
         if known is None:
             if len(self._judged) >= _CACHE:
                 self._judged.clear()
-            known = self._judged[token] = judge(token)
+            known = self._judged[key] = judge(token)
         return known
 
     def _dotted(self, token: bytes) -> bool:
