@@ -14,17 +14,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from agent.config.logs_presets import PRESETS
 from tests.fixtures.daemons import ROOT, Place, listening, started, until
 from tests.fixtures.databases import SERVER_USER, free_port, postgresql_server
+from tests.fixtures.log_writers import APPENDER, own_name
 from tests.fixtures.repository import MakeRepository, Repository, text
 
 NUMBER = re.compile(rb"number=([0-9]+)")
 ROTATIONS = 3
+PAGE = ROOT / "docs" / "rotation.md"
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="the daemon has to be started by root")
 
 
@@ -79,8 +82,18 @@ def shipped(site: Repository, log: Path) -> bool:
 
 
 def section(log: Path, preset: str, pid_file: Path, *more: str) -> str:
-    lines = ["[[logs.rotate]]", 'name = "web"', f"path = {text(log)}", f"preset = {text(preset)}"]
-    lines += [f"pid_file = {text(pid_file)}", *more]
+    """Return the page's section for a preset, with the paths of this test."""
+    (found,) = [
+        one
+        for one in PAGE.read_text().split("```toml\n")[1:]
+        if f'preset = "{preset}"' in one and "every" not in one.partition("```")[0]
+    ]
+    lines = [
+        line
+        for line in found.partition("```")[0].splitlines()
+        if not line.startswith(("name = ", "path = ", "pid_file = "))
+    ]
+    lines += ['name = "web"', f"path = {text(log)}", f"pid_file = {text(pid_file)}", *more]
     return "\n".join([*lines, "[logs.scan]", f"directory = {text(log.parent / 'scan')}"])
 
 
@@ -253,11 +266,50 @@ def test_postgresqls_collector_reopens_and_loses_nothing(
     assert b"203.0.113.77" not in require_every_line_once(site, 2000)
 
 
-def daemons() -> Sequence[str]:
-    return ("nginx", "apache", "postfix", "postgresql", "rsyslog")
-
-
 def test_every_preset_is_tried_on_its_daemon() -> None:
-    from agent.config.logs_presets import PRESETS
+    tried = set(re.findall(r'section\(log, "([a-z]+)"', Path(__file__).read_text()))
+    assert set(PRESETS) == tried
 
-    assert set(PRESETS) == set(daemons())
+
+def test_every_section_of_the_page_is_a_configuration(make_repository: MakeRepository) -> None:
+    blocks = re.findall(r"^```toml\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
+    assert len(blocks) == 8
+    for block in blocks:
+        assert make_repository("", more=block).configuration().logs.rotate
+
+
+@as_root
+def test_the_units_capabilities_are_enough(make_repository: MakeRepository, place: Place) -> None:
+    """A log of another user, a directory of another user, a lease, a signal to another user."""
+    allowed = re.search(r"^CapabilityBoundingSet=(.*)$", PAGE.read_text(), re.M)
+    assert allowed
+    names = [name.removeprefix("CAP_").lower() for name in allowed[1].split()]
+    bounding = ",".join(["-all", *(f"+{name}" for name in names)])
+    log, pid_file = place.log("app.log"), place.path("/run/app.pid")
+    shutil.chown(log.parent, "nobody")
+    drop = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+    argv = [*drop, sys.executable, "-c", APPENDER, str(log), str(pid_file), "1000000", "0.05"]
+    pid_file.parent.chmod(0o1777)
+    how = [
+        "[[logs.rotate]]",
+        'name = "web"',
+        f"path = {text(log)}",
+        f"pid_file = {text(pid_file)}",
+        f"process = {text(own_name())}",
+        'signal = "USR1"',
+        'owner = "nobody"',
+        "[logs.scan]",
+        f"directory = {text(place.directory / 'scan')}",
+    ]
+    site = make_repository("", more="\n".join(how))
+    with started(argv, place, "appender"):
+        until(lambda: pid_file.exists() and log.exists(), "the appender writes")
+        art = [sys.executable, "-m", "agent", "--config", str(site.config_file)]
+        done = subprocess.run(
+            ["setpriv", f"--bounding-set={bounding}", *art, "logs", "rotate", "--force"],
+            capture_output=True,
+            cwd=ROOT,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"shipped and removed" in done.stdout
