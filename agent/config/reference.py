@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from agent.config import drill, sources
 from agent.config.logs_pipe import LogPipe
+from agent.config.logs_rotate import LogRetention, RotatedLog
 from agent.config.logs_scrub import Scrub
 from agent.config.model import (
     Configuration,
@@ -46,6 +47,8 @@ _SECTIONS: tuple[tuple[str, type[BaseModel], dict[str, str]], ...] = (
     ("[[drill.checks]]", drill.DrillCheck, {"source": '"app"'}),
     ("[logs.scrub]", Scrub, {}),
     ("[[logs.pipes]]", LogPipe, {}),
+    ("[[logs.rotate]]", RotatedLog, {"preset": '"nginx"'}),
+    ("[logs.retention]", LogRetention, {}),
     ("[[sources]]", sources.PostgreSQLSource, {"kind": '"postgresql"', "name": '"app"'}),
     ("[[sources]]", sources.MySQLSource, {"kind": '"mysql"', "name": '"shop"'}),
     ("[[sources]]", sources.SQLiteSource, {"kind": '"sqlite"', "name": '"tickets"'}),
