@@ -6,12 +6,13 @@ disk but the raw segment, and after a kill everything begins again with that.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from agent import clock
+from agent import clock, parallel
 from agent.errors import Art32Error, Code
 from agent.logs.rotate.names import Segment
 from agent.logs.second import Found, SecondScanner
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from agent.backup.sources import DumpReport
 
 READ_BYTES = 1 << 18
+_AHEAD = 4
 UNSCRUBBED = "unscrubbed"
 
 
@@ -80,15 +82,23 @@ class _Stream:
         self._treatment = treatment
         self._scrubbed = self._lines(_reads(descriptor))
 
-    def _lines(self, reads: Iterator[bytes]) -> Iterator[bytes]:
-        treatment, offset = self._treatment, 0
-        for block in treatment.blocks(reads):
-            treatment.observe(block, offset)
+    def _lines(self, reads: Iterator[bytes]) -> Generator[bytes, None, None]:
+        """Yield the lines as they are shipped: detection and scrubbing are in a thread of their
+        own, a few blocks ahead of the second scanner."""
+        treatment = self._treatment
+        with contextlib.closing(parallel.ahead(self._scrub(reads), depth=_AHEAD)) as blocks:
+            for block in blocks:
+                clean = treatment.second.check(block)
+                treatment.keep(clean)
+                if clean:
+                    yield clean
+
+    def _scrub(self, reads: Iterator[bytes]) -> Generator[bytes, None, None]:
+        offset = 0
+        for block in self._treatment.blocks(reads):
+            self._treatment.observe(block, offset)
             offset += len(block)
-            clean = treatment.second.check(treatment.scrubber.scrub(block))
-            treatment.keep(clean)
-            if clean:
-                yield clean
+            yield self._treatment.scrubber.scrub(block)
 
     def read(self) -> bytes:
         return next(self._scrubbed, b"")
@@ -120,7 +130,8 @@ class _Stream:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing runs on: the descriptor is the caller's."""
+        """Stop the thread, if it still runs: the descriptor is the caller's."""
+        self._scrubbed.close()
 
 
 class _RawStream(_Stream):
@@ -136,7 +147,7 @@ class _RawStream(_Stream):
         return DumpReport(facts={**_facts(self._segment), "raw": True})
 
 
-def _reads(descriptor: int) -> Iterator[bytes]:
+def _reads(descriptor: int) -> Generator[bytes, None, None]:
     offset = 0
     while data := os.pread(descriptor, READ_BYTES, offset):
         offset += len(data)
@@ -182,6 +193,6 @@ def ship(
 
 def scrub_alone(segment: Segment, descriptor: int, treatment: Treatment) -> None:
     """Run an open segment through its treatment, for the copy, without shipping it."""
-    stream = _Stream(descriptor, segment, treatment)
-    while stream.read():
-        pass
+    with _Stream(descriptor, segment, treatment) as stream:
+        while stream.read():
+            pass

@@ -123,8 +123,8 @@ def one_by_one(port: int, first: int, last: int) -> None:
                 pass
 
 
-def test_nginx_reopens_and_loses_nothing(make_repository: MakeRepository, place: Place) -> None:
-    port, log, pid_file = free_port(), place.log("access.log"), place.path("/run/nginx.pid")
+def nginx_configuration(place: Place, log: Path, pid_file: Path, port: int) -> list[str]:
+    """Write a configuration and return the command line."""
     temporary = "".join(
         f"{kind}_temp_path {place.directory}/{kind};"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -137,18 +137,11 @@ def test_nginx_reopens_and_loses_nothing(make_repository: MakeRepository, place:
         f"access_log {log}; keepalive_requests 1000000;"
         f"server {{ listen 127.0.0.1:{port}; return 204; }} }}"
     )
-    site = make_repository("", more=section(log, "nginx", pid_file))
-    with started(["nginx", "-e", "stderr", "-c", str(conf)], place, "nginx"):
-        until(lambda: listening(port), "nginx listens")
-        rotated_while(site, log, lambda first, last: pipelined(port, first, last), 3000)
-    lines = require_every_line_once(site, 3000)
-    assert b"127.0.0.1" not in lines
+    return ["nginx", "-e", "stderr", "-c", str(conf)]
 
 
-def test_apache_reopens_gracefully_and_loses_nothing(
-    make_repository: MakeRepository, place: Place
-) -> None:
-    port, log, pid_file = free_port(), place.log("access.log"), place.path("/run/apache2.pid")
+def apache_configuration(place: Place, log: Path, pid_file: Path, port: int) -> list[str]:
+    """Write a configuration and return the command line."""
     modules = "\n".join(
         f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so"
         for name in ("mpm_event", "authz_core")
@@ -160,8 +153,27 @@ def test_apache_reopens_gracefully_and_loses_nothing(
         f'CustomLog {log} "%h %t \\"%r\\" %>s"\n'
         + ("User nobody\nGroup nogroup\n" if os.geteuid() == 0 else "")
     )
+    return ["apache2", "-DFOREGROUND", "-f", str(conf)]
+
+
+def test_nginx_reopens_and_loses_nothing(make_repository: MakeRepository, place: Place) -> None:
+    port, log, pid_file = free_port(), place.log("access.log"), place.path("/run/nginx.pid")
+    argv = nginx_configuration(place, log, pid_file, port)
+    site = make_repository("", more=section(log, "nginx", pid_file))
+    with started(argv, place, "nginx"):
+        until(lambda: listening(port), "nginx listens")
+        rotated_while(site, log, lambda first, last: pipelined(port, first, last), 3000)
+    lines = require_every_line_once(site, 3000)
+    assert b"127.0.0.1" not in lines
+
+
+def test_apache_reopens_gracefully_and_loses_nothing(
+    make_repository: MakeRepository, place: Place
+) -> None:
+    port, log, pid_file = free_port(), place.log("access.log"), place.path("/run/apache2.pid")
+    argv = apache_configuration(place, log, pid_file, port)
     site = make_repository("", more=section(log, "apache", pid_file))
-    with started(["apache2", "-DFOREGROUND", "-f", str(conf)], place, "apache"):
+    with started(argv, place, "apache"):
         until(lambda: listening(port), "Apache listens")
         rotated_while(site, log, lambda first, last: one_by_one(port, first, last), 800)
     require_every_line_once(site, 800)
