@@ -32,8 +32,8 @@ from tests.integration.logs.test_reopening import (
 
 LINES = int(os.environ.get("ART32_LINES", "10000000"))
 NUMBER = re.compile(rb"(?:number=|/n/)([0-9]+)")
-KILLED_SHARE = 0.8
-LONGEST_SECONDS = 2.0
+KILLED_SHARE = 0.9
+LONGEST_SECONDS = 1.5
 
 
 def command(site: Repository, *words: str) -> list[str]:
@@ -51,7 +51,7 @@ def rotate(site: Repository, chance: random.Random) -> bool:
     doomed = chance.random() < KILLED_SHARE
     try:
         output, _ = running.communicate(
-            timeout=chance.uniform(0.1, LONGEST_SECONDS) if doomed else None
+            timeout=chance.uniform(0.3, LONGEST_SECONDS) if doomed else None
         )
     except subprocess.TimeoutExpired:
         running.kill()
