@@ -398,6 +398,7 @@ def test_apache_writes_on_through_kills_and_graceful_restarts_and_loses_nothing(
                 sent += 1
 
         send(5)
+        until(lambda: place.read("apache-access.log").count("/n000") == 5, "five lines")
         for pid in loggers(server):
             os.kill(pid, signal.SIGKILL)
         send(20)  # while there is no reader, and when there is one again
@@ -413,6 +414,7 @@ def test_apache_writes_on_through_kills_and_graceful_restarts_and_loses_nothing(
         until(lambda: slow.recv(65536) == b"", "its answer")
         slow.close()
         until(lambda: not set(loggers(server)) & set(old), "the end of the old loggers")
+        until(lambda: place.read("apache-access.log").count("/n000") >= 20, "the new log")
     log = place.read("apache-access.log.1") + place.read("apache-access.log")
     assert sorted(re.findall(r"/n(\d{5}) ", log)) == [f"{one:05d}" for one in range(sent)]
     assert log.count("/slow") == 1
