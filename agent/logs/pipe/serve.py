@@ -65,10 +65,14 @@ class _Gate:
 class Loop:
     """Runs flows until a signal, or until all of them have come to their end."""
 
-    def __init__(self, flows: Sequence[Flow], *, state: Path | None) -> None:
-        """`state` is the directory for what health reads, one JSON file a flow."""
+    def __init__(
+        self, flows: Sequence[Flow], *, state: Path | None, process_file: str | None = None
+    ) -> None:
+        """`state` is the directory for what health reads, one JSON file a flow; `process_file` is
+        what a file in it with the id of this process is called."""
         self._flows = list(flows)
         self._state = state
+        self._process_file = process_file
         self._epoll = select.epoll()
         self._owners: dict[int, Flow] = {}
         self._ready: dict[int, bool] = {}  # descriptor to ask again: whether its writers are gone
@@ -208,11 +212,14 @@ class Loop:
             self._ready.setdefault(descriptor, False)
 
     def _leave_process_id(self) -> None:
-        """Write `pipe.pid`, for whoever has to send SIGHUP after a rotation."""
-        if self._state is not None:
-            with contextlib.suppress(OSError, Art32Error):
-                files.make_directory(self._state)
-                files.replace(self._state / "pipe.pid", b"%d\n" % os.getpid(), mode=0o644)
+        """Write it for whoever has to send SIGHUP after a rotation."""
+        if self._state is None:
+            return
+        with contextlib.suppress(OSError, Art32Error):
+            files.make_directory(self._state)
+            if self._process_file is not None:
+                file = self._state / self._process_file
+                files.replace(file, b"%d\n" % os.getpid(), mode=0o644)
 
     def _save(self) -> None:
         """Write each flow's counts for health; a full disk is no reason to stop."""

@@ -46,7 +46,7 @@ def serve(config: Configuration, names: Sequence[str]) -> list[Flow]:
             opened.append((entrance, pipe))
             observe = scanning.observe if scanning is not None and pipe.scan else None
             flows.append(_flow(config, pipe, entrance, observe))
-        Loop(flows, state=config.state_directory / "pipe").run()
+        Loop(flows, state=config.state_directory / "pipe", process_file="pipe.pid").run()
         if scanning is not None:
             scanning.publish()
     finally:

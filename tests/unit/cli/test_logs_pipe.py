@@ -121,6 +121,7 @@ def test_the_settings_of_scrubbing_count_and_the_state_is_for_health(tmp_path: P
     document = json.loads(state.read_text())
     assert document["received"] == document["written"] == answer["data"][0]["written"] == 4
     assert state.stat().st_mode & 0o077 == 0
+    assert not (tmp_path / "state/pipe/pipe.pid").exists()  # that is the service's
 
 
 def test_an_output_through_a_link_is_refused(tmp_path: Path) -> None:
