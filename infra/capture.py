@@ -239,8 +239,9 @@ def _marked(kind: Any, prefix: str, path: str) -> Any:
 def _computed(token: str) -> Mapping[str, Any]:
     """Return what a resource computes, from the SDK's own class: its outputs that are never unset.
 
-    "string", "list" (of strings), or a mapping or one-element list for nested objects. Numbers and
-    switches stay unset: a marker in their place would pass for a value.
+    "string", "list" (of strings), or a mapping or one-element list for nested objects. A whole
+    number (a launch template's newest version) is a marker too, for it ends in strings; switches
+    stay unset.
     """
     package, _, rest = token.partition(":")
     module, _, name = rest.rpartition(":")
@@ -263,7 +264,7 @@ def _outputs(cls: type, depth: int = 0) -> dict[str, Any]:
 
 
 def _kind(hint: Any, depth: int) -> Any:
-    if hint is str:
+    if hint is str or (hint is int and not depth):
         return "string"
     arguments = [one for one in get_args(hint) if one is not type(None)]
     if get_origin(hint) in (Union, Literal):
