@@ -63,6 +63,8 @@ class Plausible:
             name = next((self.text(one) for one in given if isinstance(one, str)), name)
             if output == "arn" or output.endswith("Arn"):
                 template = _ARNS.get(resource.kind) if output == "arn" else None
+                if output.endswith("secretArn"):
+                    template = _ARNS["aws:secretsmanager:Secret"]
                 _, module, kind = resource.kind.split(":")
                 service = {"lb": "elasticloadbalancing", "vpc": "ec2", "ebs": "ec2"}.get(
                     module, module
