@@ -101,8 +101,10 @@ def scan(graph: Graph, folder: Path) -> tuple[set[tuple[str, str]], set[str]]:
     file = folder / "plan.json"
     file.write_text(json.dumps(plan(graph)))
     done = subprocess.run(
-        [str(CHECKOV), "-f", str(file), "--framework", "terraform_plan", "--skip-download"]
-        + ["-o", "json"],
+        [
+            *(str(CHECKOV), "-f", str(file), "--framework", "terraform_plan"),
+            *("--skip-download", "-o", "json"),
+        ],
         env={"PATH": os.environ["PATH"], "HOME": str(folder), "LOG_LEVEL": "ERROR"},
         capture_output=True,
         text=True,

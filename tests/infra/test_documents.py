@@ -114,7 +114,11 @@ def test_parliament_finds_nothing_but_what_is_accepted() -> None:
         ({"Action": "s3:PutObjekt", "Resource": "*"}, "UNKNOWN_ACTION"),
         ({"Action": "s3:PutObject", "Resource": "arn:aws:s3:::bucket"}, "RESOURCE_MISMATCH"),
         (
-            {"Action": "s3:PutObject", "Resource": "*", "Condition": {"Bool": {"s3:nonsense": 1}}},
+            {
+                "Action": "s3:PutObject",
+                "Resource": "*",
+                "Condition": {"StringEquals": {"s3:nonsense": "1"}},
+            },
             "UNKNOWN_CONDITION_FOR_ACTION",
         ),
     ],
