@@ -102,17 +102,17 @@ def configuration(
         },
         "provider": {
             "aws": [
-                _provider(home, endpoint),
-                *({**_provider(one, endpoint), "alias": one} for one in aliases),
+                provider(home, endpoint),
+                *({**provider(one, endpoint), "alias": one} for one in aliases),
             ]
         },
         "resource": resources,
     }
 
 
-def _provider(name: str, endpoint: str) -> dict[str, Any]:
-    # nothing here may reach for credentials of the machine, the metadata service or the internet
-    provider: dict[str, Any] = {
+def provider(name: str, endpoint: str) -> dict[str, Any]:
+    """Return a provider's block: it reaches for no credentials of the machine and no metadata."""
+    block: dict[str, Any] = {
         "region": name,
         "access_key": "none",
         "secret_key": "none",
@@ -123,8 +123,8 @@ def _provider(name: str, endpoint: str) -> dict[str, Any]:
         "max_retries": 1,
     }
     if endpoint:
-        provider |= {
+        block |= {
             "s3_use_path_style": True,
             "endpoints": [dict.fromkeys(SERVICES, endpoint)],
         }
-    return provider
+    return block

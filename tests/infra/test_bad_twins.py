@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -503,6 +505,13 @@ def test_requests_that_are_logged_are_no_problem() -> None:
     good = put("lb:LoadBalancer", "accessLogs", {"enabled": True, "bucket": "logs"})(bad)
     assert problems(bad, "requests-are-logged")
     assert not problems(good, "requests-are-logged")
+
+
+def test_the_page_about_the_rules_names_rules_that_exist() -> None:
+    page = (Path(__file__).parents[2] / "infra" / "policies" / "README.md").read_text()
+    named = set(re.findall(r"`([a-z]+(?:-[a-z]+)+)`", page))
+    assert len(named) > 50
+    assert named - set(all_rules()) == set()
 
 
 def test_every_rule_has_a_bad_twin() -> None:
