@@ -57,10 +57,13 @@ class BanList:
         return json.dumps(state).encode() + b"\n"
 
 
-def decide(bans: BanList, found: Iterable[Finding], settings: Bans, now: float) -> bool:
+def decide(
+    bans: BanList, found: Iterable[Finding], settings: Bans, now: float, *, stopped: bool
+) -> bool:
     """Add what is to be banned and take off what is over; return whether there were too many.
 
-    Then none of these findings is banned. A finding is decided on once.
+    Then, and while banning is `stopped`, none of the new findings is banned, nor later: a finding
+    is decided on once.
     """
     seconds = settings.minutes * 60
     candidates = list(found)
@@ -75,8 +78,8 @@ def decide(bans: BanList, found: Iterable[Finding], settings: Bans, now: float) 
     ]
     bans.done |= {one.id for one in new}
     addresses = {one.who for one in new} - set(bans.until)
-    if len(bans.recent) + len(addresses) > settings.per_minute:
-        return True
+    if stopped or len(bans.recent) + len(addresses) > settings.per_minute:
+        return not stopped
     for one in new:
         if one.who not in bans.until and len(bans.until) < _MOST:
             bans.until[one.who] = min(now, one.last) + seconds
@@ -85,16 +88,13 @@ def decide(bans: BanList, found: Iterable[Finding], settings: Bans, now: float) 
     return False
 
 
-def write(bans: BanList, directory: Path, settings: Bans) -> None:
-    """Make the decisions durable; under `on` also the list for other programs."""
+def write(bans: BanList, directory: Path, settings: Bans, *, stopped: bool) -> None:
+    """Make the decisions durable; under `on` also the list for other programs.
+
+    While banning is stopped that list is empty.
+    """
     files.replace(directory / _STATE, bans.document())
     if settings.mode == "on":
-        text = "".join(f"{who}\n" for who in sorted(bans.until))
+        listed = () if stopped else sorted(bans.until)
         files.make_directory(settings.file.parent)
-        files.replace(settings.file, text.encode())
-
-
-def lift(settings: Bans) -> None:
-    """Empty the list for other programs, if there is one."""
-    if settings.file.exists():
-        files.replace(settings.file, b"")
+        files.replace(settings.file, "".join(f"{who}\n" for who in listed).encode())

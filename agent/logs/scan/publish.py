@@ -110,18 +110,18 @@ def _ban(settings: Scan, found: Sequence[Finding], now: datetime) -> list[str]:
     if chosen.mode == "off":
         return []
     known = bans.BanList.read(directory)
-    if not stopped.exists() and bans.decide(known, found, chosen, now.timestamp()):
+    was_stopped = stopped.exists()
+    if bans.decide(known, found, chosen, now.timestamp(), stopped=was_stopped):
         files.replace(stopped, clock.iso(now).encode() + b"\n")
-    if stopped.exists():
-        bans.lift(chosen)
-        return [
-            (
-                f"banning has stopped: more than {chosen.per_minute} new bans in a minute; look at "
-                f"`{directory / _FINDINGS}`, then delete `{stopped}`"
-            )
-        ]
-    bans.write(known, directory, chosen)
-    return []
+    bans.write(known, directory, chosen, stopped=stopped.exists())
+    if not stopped.exists():
+        return []
+    return [
+        (
+            f"banning has stopped: more than {chosen.per_minute} new bans in a minute; look at "
+            f"`{directory / _FINDINGS}`, then delete `{stopped}`"
+        )
+    ]
 
 
 def _record(
