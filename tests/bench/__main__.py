@@ -12,12 +12,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import data, pipe
+from tests.bench import data, logs_scan, pipe
 from tests.bench.measure import Measured, run
 from tests.bench.setting import Setting
 
 GIB = 1 << 30
-PARTS = ("start", "program", "fixed", "dump", "restore", "tree", "files", "memory", "pipe")
+PARTS = (
+    *("start", "program", "fixed", "dump", "restore", "tree", "files", "memory", "pipe", "scan"),
+)
 
 
 class Table:
@@ -119,12 +121,62 @@ def memory(setting: Setting, sizes: list[int]) -> None:
         table.add(f"art32 restore, {size} GiB", lambda: setting.restore("stream", memory=True))
 
 
+def scan(setting: Setting, size: int) -> None:
+    """Attack detection beside programs that search the same patterns and judge nothing.
+
+    One core, the file in the page cache; goal: 500 MB/s of ordinary traffic, whole process.
+    """
+    logs = setting.base / "logs"
+    perl, posix = logs_scan.write_patterns(logs)
+    pinned = ["taskset", "--cpu-list", "0"]
+    for name, lines, share in (
+        ("ordinary traffic, 3 % errors", logs_scan.ordinary, 1),
+        ("an attack in every line", logs_scan.attacks, 20),
+    ):
+        length = size // share
+        file = logs_scan.make(logs / f"{share}.log", length, lines)
+        part = logs_scan.make(logs / f"{share}.part.log", min(length, 8 << 20), lines)
+        for path, slow in ((file, False), (part, True)):
+            length = path.stat().st_size
+            table = Table(f"scan: {name}, {length / 1e6:.0f} MB{' (slow ones)' if slow else ''}")
+            engine = "re" if slow else "hyperscan"
+            art32 = [*pinned, setting.art32, "logs", "scan", "--engine", engine, str(path)]
+            best = table.add(
+                f"art32 logs scan, {engine}",
+                lambda art32=art32: run(art32, expect=(0, 20)),  # type: ignore[misc]
+                rounds=1 if slow else 3,
+            )
+            print(f"  {'':34} {length / 1e6 / best.wall:8.0f} MB/s")
+            others = {
+                "rg --count, the same patterns": [
+                    "rg",
+                    "-c",
+                    "-i",
+                    "-a",
+                    "-f",
+                    str(perl),
+                    str(path),
+                ],
+                "python re, one alternation": logs_scan.python_command(path, perl),
+            }
+            if slow:
+                others["grep -E -c, the same patterns"] = [
+                    *("env", "LC_ALL=C", "grep", "-E", "-c", "-i", "-a", "-f", str(posix)),
+                    str(path),
+                ]
+            for other, argv in others.items():
+                if slow or not other.startswith("python"):
+                    command = [*pinned, *argv]
+                    table.add(other, lambda command=command: run(command, expect=(0, 1)))  # type: ignore[misc]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--directory", type=Path, default=Path("bench-output"))
     parser.add_argument("--dump-gib", type=float, default=4)
     parser.add_argument("--tree-gib", type=float, default=1)
     parser.add_argument("--stream-gib", type=int, nargs="*", default=[1, 20])
+    parser.add_argument("--log-mib", type=int, default=1024, help="ordinary traffic to scan")
     parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS))
     options = parser.parse_args()
     base = options.directory.resolve()
@@ -149,6 +201,7 @@ def main() -> None:
         "files": lambda: files(setting),
         "memory": lambda: memory(setting, options.stream_gib),
         "pipe": pipe.table,
+        "scan": lambda: scan(setting, options.log_mib << 20),
     }
     try:
         for part in options.only:

@@ -15,6 +15,7 @@ from agent.errors import Art32Error, Code
 if TYPE_CHECKING:
     from hyperscan import Database
 
+_CAPITAL = re.compile(rb"(?<!\\)[A-Z]")  # not those of \S and \D
 Hit = tuple[int, int]  # offset of the last byte of the match, index of the trigger
 
 
@@ -57,16 +58,22 @@ class HyperscanEngine:
 
 
 class ReEngine:
-    """Python's `re`: one alternation finds the lines, then each trigger is tried on those."""
+    """Python's `re`: one alternation finds the lines, then each trigger is tried on those.
+
+    It searches small letters in a block of small letters, which `re` does several times faster than
+    it ignores case.
+    """
 
     name = "re"
 
     def __init__(self, triggers: Sequence[bytes]) -> None:
-        self._any = re.compile(b"|".join(b"(?:%s)" % one for one in triggers), re.IGNORECASE)
-        self._each = [re.compile(one, re.IGNORECASE).search for one in triggers]
+        small = [_CAPITAL.sub(lambda found: found[0].lower(), one) for one in triggers]
+        self._any = re.compile(b"|".join(b"(?:%s)" % one for one in small))
+        self._each = [re.compile(one).search for one in small]
 
     def find(self, block: bytes) -> list[Hit]:
         hits: list[Hit] = []
+        block = block.lower()
         position = 0
         while (found := self._any.search(block, position)) is not None:
             start = block.rfind(b"\n", 0, found.start()) + 1

@@ -105,25 +105,21 @@ class Tally:
             key = _NOBODY
         if rule.after and not self._was_before(rule, key, event.time):
             return
-        opened = self._still_open(rule, rule.id, key, event.time)
-        if opened is not None:
+        opened = self._open.get((rule.id, key))
+        if opened is not None and abs(event.time - opened.last) <= rule.window_seconds:
             self._go_on(rule, opened, event, place)
         elif judge.add(key, event):
             self._fire(judge, key, event, place, rule.threshold)
-
-    def _still_open(self, rule: Rule, of: str, key: bytes, moment: float) -> Finding | None:
-        opened = self._open.get((of, key))
-        if opened is None or abs(moment - opened.last) > rule.window_seconds:
-            return None
-        return opened
 
     def _was_before(self, rule: Rule, key: bytes, moment: float) -> bool:
         """Whether the rule that this one comes after has counted enough of the same key."""
         earlier = self.judges.get(rule.after)
         if earlier is None:
             return False
-        opened = self._still_open(rule, rule.after, key, moment)
-        before = earlier.window.count(key, moment) + (opened.count if opened else 0)
+        before = earlier.window.count(key, moment)
+        opened = self._open.get((rule.after, key))
+        if opened is not None and abs(moment - opened.last) <= rule.window_seconds:
+            before += opened.count
         return before >= rule.after_count
 
     def _go_on(self, rule: Rule, finding: Finding, event: Event, place: Place) -> None:

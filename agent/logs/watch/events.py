@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from agent import output
+
 
 class Events:
     """Watches directories while the block lasts."""
@@ -52,8 +54,15 @@ class Events:
         for directory in self._directories:
             with contextlib.suppress(OSError):  # not there yet, or too many watches
                 observer.schedule(Handler(), str(directory), event_filter=wanted)
-        observer.start()
-        self._observer = observer
+        try:
+            observer.start()
+        except OSError as error:  # more instances of inotify than the kernel allows a user
+            output.say(
+                f"warning: the kernel gives no word of renamed logs ({error.strerror}): they are "
+                "noticed by the clock alone"
+            )
+        else:
+            self._observer = observer
         return self
 
     def __exit__(
