@@ -17,9 +17,7 @@ from tests.bench.measure import Measured, run
 from tests.bench.setting import Setting
 
 GIB = 1 << 30
-PARTS = (
-    *("start", "program", "fixed", "dump", "restore", "tree", "files", "memory", "pipe", "scan"),
-)
+PARTS = ("start", "program", "fixed", "dump", "restore", "tree", "files", "memory", "pipe", "scan")
 
 
 class Table:

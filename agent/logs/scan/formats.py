@@ -102,7 +102,7 @@ def read_request(line: bytes) -> Request | None:
 
 
 def _read_bare_request(line: bytes) -> Request | None:
-    if line[:1] == b"{":
+    if line.startswith(b"{"):
         return _read_json(line)
     for pattern in load().lines:
         found = pattern.match(line)

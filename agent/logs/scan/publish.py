@@ -30,6 +30,8 @@ from agent.logs.scan.scanner import Scanner
 
 MOST_FINDINGS = 10_000
 RECORD_DAYS = 62
+_DUTY_DAYS = 2  # a segment is a duty of its own, once
+_MOST_DUTIES = 100
 _FINDINGS = "findings.jsonl"
 _STATE = "state.json"
 
@@ -162,8 +164,12 @@ def _state(
     now: datetime,
     not_looked_at: Mapping[str, str],
 ) -> None:
-    before = read_state(directory)
-    duty = name.partition(":")[0]
+    recently = clock.iso(now - timedelta(days=_DUTY_DAYS))
+    before = {
+        other: told
+        for other, told in read_state(directory).get("duties", {}).items()
+        if str(told.get("updated")) > recently
+    }
     document = {
         "schema": "art32.scan.state/1",
         "updated": clock.iso(now),
@@ -172,8 +178,8 @@ def _state(
         },
         "bans_stopped": (directory / bans.STOPPED).exists(),
         "duties": {
-            **before.get("duties", {}),
-            duty: {
+            **dict(list(before.items())[-_MOST_DUTIES:]),
+            name: {
                 "updated": clock.iso(now),
                 "engine": scanner.engine,
                 "sources": len(scanner.seen),

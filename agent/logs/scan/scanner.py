@@ -60,7 +60,7 @@ class Scanner:
             if judge.rule.has_patterns:
                 triggers.setdefault(_DISGUISE, []).append(judge)
         self._by_trigger = [tuple(judges) for judges in triggers.values()]
-        self._chosen: dict[frozenset[int], tuple[list[Judge], list[Judge]]] = {}
+        self._chosen: dict[int, tuple[list[Judge], list[Judge]]] = {}
         self._engine = engine.open_engine(settings.engine, list(triggers))
 
     @property
@@ -95,22 +95,21 @@ class Scanner:
             return
         moment = clock.now().timestamp() if now is None else now
         place = Place(source, source if segment is None else segment, format, moment)
-        start = stop = 0
-        triggers: set[int] = set()
+        start = stop = triggers = 0
         for end, trigger in hits:
             if end >= stop:
                 if triggers:
                     place.offset = offset + start
                     self._line(block[start:stop], triggers, place, seen)
-                    triggers = set()
+                    triggers = 0
                 start = block.rfind(b"\n", 0, end) + 1
                 stop = block.find(b"\n", end)
                 stop = len(block) if stop < 0 else stop
-            triggers.add(trigger)
+            triggers |= 1 << trigger
         place.offset = offset + start
         self._line(block[start:stop], triggers, place, seen)
 
-    def _line(self, line: bytes, triggers: set[int], place: Place, seen: Seen) -> None:
+    def _line(self, line: bytes, triggers: int, place: Place, seen: Seen) -> None:
         seen.hits += 1
         if len(line) > LONGEST_LINE:
             line = line[:LONGEST_LINE]
@@ -118,7 +117,7 @@ class Scanner:
         if line.endswith(b"\r"):
             line = line.rstrip(b"\r")
         place.line = line
-        web, other = self._choose(frozenset(triggers))
+        web, other = self._chosen.get(triggers) or self._choose(triggers)
         read = False
         if web and place.format in _WEB_FORMATS:
             request = formats.read_request(line)
@@ -129,21 +128,22 @@ class Scanner:
             read = self._message(line, other, place)
         seen.unread += not read
 
-    def _choose(self, triggers: frozenset[int]) -> tuple[Sequence[Judge], Sequence[Judge]]:
-        """Return the rules of some triggers: for requests, and for messages."""
-        known = self._chosen.get(triggers)
-        if known is None:
-            judges = {
-                id(judge): judge for one in sorted(triggers) for judge in self._by_trigger[one]
-            }
-            known = (
-                [judge for judge in judges.values() if judge.rule.family == "http"],
-                [judge for judge in judges.values() if judge.rule.family != "http"],
-            )
-            if len(self._chosen) >= _MOST_CHOICES:
-                self._chosen.clear()
-            self._chosen[triggers] = known
-        return known
+    def _choose(self, triggers: int) -> tuple[Sequence[Judge], Sequence[Judge]]:
+        """Return the rules of some triggers, given as bits: for requests, and for messages."""
+        judges = {
+            id(judge): judge
+            for number, many in enumerate(self._by_trigger)
+            if triggers >> number & 1
+            for judge in many
+        }
+        chosen = (
+            [judge for judge in judges.values() if judge.rule.family == "http"],
+            [judge for judge in judges.values() if judge.rule.family != "http"],
+        )
+        if len(self._chosen) >= _MOST_CHOICES:
+            self._chosen.clear()
+        self._chosen[triggers] = chosen
+        return chosen
 
     def _request(self, request: formats.Request, judges: Sequence[Judge], place: Place) -> None:
         event = Event(
@@ -155,14 +155,13 @@ class Scanner:
         )
         fields: _Fields | None = None
         for judge in judges:
-            rule = judge.rule
-            if rule.statuses and request.status not in rule.status_test:
+            if judge.statuses and request.status not in judge.statuses:
                 continue
-            if rule.methods and request.method not in rule.method_test:
+            if judge.methods and request.method not in judge.methods:
                 continue
-            if rule.has_patterns:
+            if judge.patterns:
                 fields = fields or _Fields(request)
-                if not fields.fit(rule):
+                if not fields.fit(judge.rule):
                     continue
             self.tally.count(judge, event, place)
 

@@ -55,8 +55,12 @@ class Judge:
 
     def __init__(self, rule: Rule, capacity: int) -> None:
         self.rule = rule
+        self.statuses = rule.status_test
+        self.methods = rule.method_test
+        self.patterns = rule.has_patterns
         self.matches = 0
         self.fired = 0
+        self.distinct = rule.distinct
         kind = DistinctWindow if rule.distinct else Window
         self.window: Window | DistinctWindow = kind(
             rule.threshold, rule.window_seconds, capacity=capacity
@@ -67,11 +71,10 @@ class Judge:
         """Count an event for a key; return whether the rule fires."""
         if isinstance(self.window, Window):
             return self.window.add(key, event.time)
-        value = {
-            "user": event.user,
-            "target": event.target.partition(b"?")[0],
-            "address": event.who or b"",
-        }[self.rule.distinct]
+        if self.distinct == "target":
+            value = event.target.partition(b"?")[0]
+        else:
+            value = event.user if self.distinct == "user" else event.who or b""
         return self.window.add(key, event.time, _number(value))
 
 
