@@ -13,6 +13,7 @@ import socket
 from typing import Protocol
 
 from agent.config.logs_scrub import Scrub
+from agent.errors import Art32Error, Code
 from agent.logs.scrub.found import Rules
 from agent.logs.scrub.keys import PeriodKey, random_key
 from agent.logs.scrub.report import Report
@@ -48,12 +49,22 @@ def open_scrubber(
     with the scrubber. `engine` asks for one of the two; raise TOOL_MISSING when that is `kernel`
     and there is none.
     """
+    from agent.logs.scrub import kernel
     from agent.logs.scrub.reference import ReferenceScrubber
 
     if settings.mode == "pseudonym" and key is None:
         key = random_key()
-    del engine
-    return ReferenceScrubber(settings, rules_of(settings), key)
+    rules = rules_of(settings)
+    reason = "the reference is asked for" if engine == "reference" else kernel.trial()
+    if reason is None:
+        return kernel.KernelScrubber(settings, rules, key)
+    if engine == "kernel":
+        raise Art32Error(
+            Code.TOOL_MISSING,
+            f"there is no scrubbing kernel: {reason}",
+            hint="install the wheel `art32-kernel`, or do without: it is slower",
+        )
+    return ReferenceScrubber(settings, rules, key)
 
 
 def rules_of(settings: Scrub) -> Rules:

@@ -18,8 +18,6 @@ class Form(Enum):
     HEXADECIMAL = "0xCB00714D, as the host of a URL"
     MAPPED = "::ffff:203.0.113.77"
     GROUPS = "2001:db8::1"
-    GROUPS_AND_QUAD = "64:ff9b::203.0.113.77, with hexadecimal digits or a colon behind it"
-    ZONE = "fe80::1%eth0, with a colon behind it"
     MALFORMED_QUAD = "22203.0.113.77"
     MALFORMED_GROUPS = "2001:db8::1::2"
     DOTTED = "203.0.113.77.static.example.net"

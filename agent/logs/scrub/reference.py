@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable
 
 from agent.config.logs_scrub import Scrub
 from agent.logs.scrub import rules as order
 from agent.logs.scrub.found import Finder, Form, Found, Rules
 from agent.logs.scrub.keys import PeriodKey
+from agent.logs.scrub.literal import find_literal
 from agent.logs.scrub.replacement import replacer
 from agent.logs.scrub.report import Report
 from agent.logs.scrub.text import Text, decode
 
+MOST_TURNS = 8
 _SPARED = (Form.EXEMPT, Form.WALL)
-_CUT = re.compile(
-    rb"(?:(?<![0-9A-Fa-f:])[0-9A-Fa-f]*+:[0-9A-Fa-f:]++"
-    rb"|(?<![0-9.])[0-9]{1,3}\.(?:[0-9]{1,3}\.){0,2}[0-9]{0,3})\Z"
-)
-_TWO_GROUPS = re.compile(rb"[0-9A-Fa-f]:+[0-9A-Fa-f]|[0-9A-Fa-f]+::?\Z")
+_LEFT = frozenset(b" \"[(,;<=/'\t{|")
+# perhaps a full stop, or a colon with or without a port, and then what ends a word
+_RIGHT = re.compile(rb"(?:\.|:[0-9]{0,5}+)?+(?:[ \"\])>,;/'\t}|&?\r]|\Z)")
+# The beginning of an address at the end of a line: two groups, or up to three numbers with dots.
+_CUT_GROUPS = re.compile(rb"(?<![0-9A-Fa-f:])[0-9A-Fa-f:]*+\Z")
+_CUT_QUAD = re.compile(rb"(?<![0-9.])[0-9]{1,3}\.(?:[0-9]{1,3}\.){0,2}[0-9]{0,3}\Z")
+_TWO_GROUPS = re.compile(rb"[0-9A-Fa-f]:++[0-9A-Fa-f]")
 
 
 class ReferenceScrubber:
@@ -41,35 +46,73 @@ class ReferenceScrubber:
         return scrubbed
 
     def _line(self, line: bytes) -> bytes:
-        if not line:
-            return line
-        pieces = []
-        end = 0
-        for found in find(line, self._rules):
-            self.report.count(found.kind)
-            if found.form is not Form.EXEMPT:
-                pieces += [line[end : found.start], self._replace(found)]
-                end = found.end
-        if not end:
-            return line
-        pieces.append(line[end:])
-        return b"".join(pieces)
+        """Scrub a line until nothing changes.
+
+        What stands apart is done at once. Where something glued to the next thing has gone, that
+        thing may be another now, and is looked at again.
+        """
+        for turn in range(MOST_TURNS):
+            found, apart = find(line, self._rules)
+            pieces = []
+            end = 0
+            for each in found:
+                new = b"" if each.form is Form.EXEMPT else self._replace(each)
+                if not turn or (new and new != line[each.start : each.end]):
+                    self.report.count(each.kind)
+                if new:
+                    pieces += [line[end : each.start], new]
+                    end = each.end
+            if not end:
+                break
+            pieces.append(line[end:])
+            before, line = line, b"".join(pieces)
+            if apart or line == before:
+                break
+        return line
 
 
-def find(line: bytes, rules: Rules) -> list[Found]:
-    """Return what the rules find in one line, in its order, with places in the line itself."""
+def find(line: bytes, rules: Rules) -> tuple[list[Found], bool]:
+    """Return what the rules find in one line, in its order, with places in the line itself.
+
+    And whether all of it stands apart from what is around it.
+    """
     text = decode(line)
-    found = _apply(order.ORDER, text, [], rules)
+    found = _apply(order.ORDER, text, rules)
     if rules.cut_length is not None and len(line) >= rules.cut_length:
         found += _cut(text, found)
+    apart = _are_apart(text.data, found)
     placed = [_placed(each, text) for each in found]
-    if isinstance(text.source, list):
-        placed = _apply(order.RAW, Text(line, range(len(line) + 1)), placed, rules)
-    return sorted((each for each in placed if each.kind), key=lambda each: each.start)
+    if len(text.data) < len(line):
+        starts = [each.start for each in placed]
+        literal = [
+            each
+            for each in find_literal(line, text, rules)
+            if not _overlaps(each, placed, bisect_left(starts, each.end))
+        ]
+        placed += literal
+        apart = apart and not literal
+    return sorted((each for each in placed if each.kind), key=lambda each: each.start), apart
 
 
-def _apply(finders: Iterable[Finder], text: Text, walls: list[Found], rules: Rules) -> list[Found]:
-    found = sorted(walls, key=lambda each: each.start)
+def _overlaps(found: Found, others: list[Found], before: int) -> bool:
+    """Whether one of the others, of which so many begin before its end, ends after its begin."""
+    return before > 0 and others[before - 1].end > found.start
+
+
+def _are_apart(data: bytes, found: list[Found]) -> bool:
+    """Whether nothing can change its meaning because what was found has gone."""
+    ends = {each.end for each in found}
+    return all(
+        (not each.start or data[each.start - 1] in _LEFT)
+        and each.start not in ends
+        and _RIGHT.match(data, each.end) is not None
+        for each in found
+        if each.form not in _SPARED
+    )
+
+
+def _apply(finders: Iterable[Finder], text: Text, rules: Rules) -> list[Found]:
+    found: list[Found] = []
     for finder in finders:
         new = [each for gap in _gaps(text, found) for each in _in_gap(finder, gap, rules)]
         if new:
@@ -108,11 +151,10 @@ def _placed(found: Found, text: Text) -> Found:
 def _cut(text: Text, found: list[Found]) -> list[Found]:
     """Find the beginning of an address at the end of a line that was cut."""
     begin = max((each.end for each in found), default=0)
-    match = _CUT.search(text.data, begin)
-    if match is None or match.start() < begin:
-        return []
-    if b"." in match[0]:
-        return [Found(*match.span(), "malformed", Form.MALFORMED_QUAD, b"")]
-    if not _TWO_GROUPS.search(match[0]):
-        return []
-    return [Found(*match.span(), "malformed", Form.MALFORMED_GROUPS, b"")]
+    quad = _CUT_QUAD.search(text.data, max(begin, len(text.data) - 16))
+    if quad is not None:
+        return [Found(*quad.span(), "malformed", Form.MALFORMED_QUAD, b"")]
+    groups = _CUT_GROUPS.search(text.data, begin)
+    if groups is not None and _TWO_GROUPS.search(groups[0]):
+        return [Found(*groups.span(), "malformed", Form.MALFORMED_GROUPS, b"")]
+    return []

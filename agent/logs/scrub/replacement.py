@@ -66,10 +66,7 @@ def _truncator(ipv4_prefix: int, ipv6_prefix: int) -> Replace:
         if found.value[:2] == _SIX_TO_FOUR:  # RFC 3056: the IPv4 address follows
             bits = min(bits, 16 + ipv4_prefix)
         whole = int.from_bytes(found.value, "big") >> (128 - bits) << (128 - bits)
-        text = inet_ntop(AF_INET6, whole.to_bytes(16, "big")).encode("ascii")
-        if found.form is Form.GROUPS_AND_QUAD:
-            return text + b"0.0.0.0"
-        return text + b"%0" if found.form is Form.ZONE else text
+        return inet_ntop(AF_INET6, whole.to_bytes(16, "big")).encode("ascii")
 
     def replace(found: Found) -> bytes:
         match found.form:
@@ -77,7 +74,7 @@ def _truncator(ipv4_prefix: int, ipv6_prefix: int) -> Replace:
                 return quad(found.value)
             case Form.MAPPED:
                 return b"::ffff:" + quad(found.value)
-            case Form.GROUPS | Form.GROUPS_AND_QUAD | Form.ZONE:
+            case Form.GROUPS:
                 return groups(found)
             case Form.DECIMAL:
                 return b"%d" % number(found.value)

@@ -37,5 +37,3 @@ ORDER: tuple[Finder, ...] = (
     ipv6.find,
     ipv4.find,
 )
-# Once more over the line as it stands, in case that what looked like an escape was none.
-RAW: tuple[Finder, ...] = (ipv6.find, ipv4.find)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from agent.logs.scrub.found import Form, Found, Rules, wall
-from agent.logs.scrub.rules.own import stays
+from agent.logs.scrub.rules.own import OWN, stays
 from agent.logs.scrub.text import Text
 
 # RFC 7235, token68: a digit or a capital after a small letter tells it from a word
@@ -30,8 +30,13 @@ def find(text: Text, rules: Rules) -> Iterator[Found]:
         if start < 0:
             start, end = match.end(), _end(text, match.end())
         position = end
-        if match[1] is not None and _CODED.search(match[1]) is None:
-            continue
+        if match[1] is not None:
+            own = [
+                wall(start + each.start(), start + each.end()) for each in OWN.finditer(match[1])
+            ]
+            yield from own
+            if own or _CODED.search(match[1]) is None:
+                continue
         value = text.data[start:end]
         if stays(value):
             if value:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ipaddress import IPv6Address
 from socket import AF_INET6, inet_pton
 
-from agent.logs.scrub.found import Form, Found, Rules
+from agent.logs.scrub.found import Form, Found, Rules, wall
 from agent.logs.scrub.rules.ipv4 import Verdict, is_exempt, judge
 from agent.logs.scrub.text import Text
 
@@ -15,13 +15,14 @@ _RUN = re.compile(rb"(?<![0-9A-Fa-f:])[0-9A-Fa-f]*+(?::[0-9A-Fa-f]*+){2,}+")
 _GROUP = re.compile(rb"[0-9A-Fa-f]++")
 _CHAIN = re.compile(rb"[0-9]++(?:\.[0-9]++)*+")
 _TAIL_DIGITS = re.compile(rb"[0-9]++\Z")
-_ZONE = re.compile(rb"%[0-9A-Za-z_-]++")
+_ZONE = re.compile(rb"(?:%[0-9A-Za-z_-]++)++")
 _DIGIT = re.compile(rb"[0-9]")
 _WORD = frozenset(b"GHIJKLMNOPQRSTUVWXYZghijklmnopqrstuvwxyz_")
-_GLUE = frozenset(b"0123456789ABCDEFabcdef:")
 _MAPPED = bytes(10) + b"\xff\xff"
 _NAT64 = b"\x00\x64\xff\x9b" + bytes(8)
+_UNSPECIFIED = bytes(16)
 _COLON = 0x3A
+_LONGEST_GROUP = 8
 
 
 def find(text: Text, rules: Rules) -> Iterator[Found]:
@@ -57,49 +58,67 @@ def _first(data: bytes, start: int, end: int, attached: bool, rules: Rules) -> F
     while colons < end and data[colons] == _COLON:
         colons += 1
     count = colons - start
-    if count > 2:
-        start = colons - 2
-    elif count == 1 or (count == 2 and attached):  # `key:`, `Name::`
+    if count == 1 or (count == 2 and attached):  # `key:`, `Name::`
         start = colons
-    joint, body = _tail(data, start, end)
-    if joint is not None:
-        return _judge_exempt(joint, rules)
-    return _parse(data, start, body, end, rules)
+    elif count > 2 and attached:  # `IPv6:::1`
+        start += 1
+    tail = _tail(data, start, end)
+    if isinstance(tail, Found):
+        return _judge_exempt(tail, rules)
+    return _parse(data, start, tail, end, rules)
 
 
-def _tail(data: bytes, start: int, end: int) -> tuple[Found | None, int]:
-    """Look at a quad behind the run: the address that ends with it, or where the run ends then."""
+def _tail(data: bytes, start: int, end: int) -> Found | int:
+    """Look at a quad behind the run: return the address that ends with it, or where the run ends.
+
+    What has the look of an address before the quad and makes none with it is malformed as a whole.
+    """
     if end >= len(data) or data[end] != 0x2E:
-        return None, end
+        return end
     digits = _TAIL_DIGITS.search(data, start, end)
     if digits is None:
-        return None, end
+        return end
     chain = _CHAIN.match(data, digits.start())
     assert chain is not None
     parts = chain[0].split(b".")
     verdict = judge(parts)
-    if verdict is Verdict.NOTHING:
-        return None, end
     colon = data.rfind(b":", start, end)
-    if verdict is Verdict.ADDRESS and digits.start() == colon + 1:
+    if verdict is Verdict.NOTHING or colon < 0:
+        return end
+    body = colon + (data[colon - 1] == _COLON and colon > start)
+    if digits.start() > colon + 1:
+        return body
+    last = chain.end() - (len(parts[4]) + 1 if len(parts) == 5 else 0)
+    if verdict is Verdict.ADDRESS:
         quad = b".".join(b"%d" % int(part) for part in parts[:4])
         packed = _packed(data[start : colon + 1] + quad)
         if packed is not None:
-            last = chain.end() - (len(parts[4]) + 1 if len(parts) == 5 else 0)
-            glued = last < len(data) and data[last] in _GLUE
-            form = Form.GROUPS_AND_QUAD if glued else Form.GROUPS
-            return _address(start, last, packed, form), 0
-    if colon > start and data[colon - 1] == _COLON:
-        colon += 1
-    return None, max(colon, start)
+            return _address(start, last, packed)
+    return _malformed(start, last) if _is_like(data[start:body]) else body
+
+
+def _is_like(text: bytes) -> bool:
+    """Whether text looks like an address: two colons, and `::` or eight groups of up to 8."""
+    if text.count(b":") < 2:
+        return False
+    if b"::" in text:
+        return True
+    groups = _GROUP.findall(text)
+    return len(groups) >= 8 and max(map(len, groups)) <= _LONGEST_GROUP
+
+
+def _malformed(start: int, end: int) -> Found:
+    return Found(start, end, "malformed", Form.MALFORMED_GROUPS, b"")
 
 
 def _parse(data: bytes, start: int, body: int, end: int, rules: Rules) -> Found | None:
     text = data[start:body]
+    if not _is_like(text):
+        return None
     double = b"::" in text
     groups = _GROUP.findall(text)
-    if not groups or text.count(b":") < 2 or not (double or len(groups) >= 8):
-        return None
+    if not groups:
+        return wall(start, start + 2)
     if not double and len(groups) > 8 and all(len(group) == 2 for group in groups):
         return None  # a fingerprint
     if body == end < len(data) and data[end] in _WORD and double and text.count(b":") == 2:
@@ -111,17 +130,16 @@ def _parse(data: bytes, start: int, body: int, end: int, rules: Rules) -> Found 
         stop = start + length
         packed = _packed(text[:length])
         assert packed is not None
-        form = Form.GROUPS
+        if packed == _UNSPECIFIED and text[:length] == b"::":
+            return wall(start, stop)
         if stop == end and packed[0] == 0xFE and packed[1] & 0xC0 == 0x80:
             zone = _ZONE.match(data, end)
             if zone is not None:
                 stop = zone.end()
-                if data[stop : stop + 1] == b":":
-                    form = Form.ZONE
-        return _judge_exempt(_address(start, stop, packed, form), rules)
+        return _judge_exempt(_address(start, stop, packed), rules)
     if not _DIGIT.search(text):
         return None  # `A::b::c`
-    return Found(start, body, "malformed", Form.MALFORMED_GROUPS, b"")
+    return _malformed(start, body)
 
 
 def _longest(text: bytes) -> int:
@@ -174,13 +192,15 @@ def _packed(text: bytes) -> bytes | None:
         return None
 
 
-def _address(start: int, end: int, packed: bytes, form: Form) -> Found:
+def _address(start: int, end: int, packed: bytes) -> Found:
     if packed[:12] == _MAPPED:
         return Found(start, end, "ipv4", Form.MAPPED, packed[12:])
-    return Found(start, end, "ipv6", form, packed)
+    return Found(start, end, "ipv6", Form.GROUPS, packed)
 
 
 def _judge_exempt(found: Found, rules: Rules) -> Found:
+    if found.kind == "malformed":
+        return found
     if found.form is Form.MAPPED:
         exempt = is_exempt(found.value, rules)
     else:
@@ -194,4 +214,6 @@ def canonical(found: Found) -> tuple[str, bytes]:
     """Return family and bytes under which a token is made: NAT64 (RFC 6052) is its IPv4."""
     if found.kind == "ipv6" and found.value[:12] == _NAT64:
         return "ipv4", found.value[12:]
+    if found.kind == "mac":
+        return found.kind, found.value.translate(None, b":-").lower()
     return found.kind, found.value

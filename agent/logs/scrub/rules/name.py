@@ -54,8 +54,8 @@ def find_pointers(text: Text, rules: Rules) -> Iterator[Found]:
             if label == floor or data[label - 1] != 0x2E:
                 break
             start -= 1
-        floor = match.end()
         if labels >= (_NIBBLES if nibbles else 4):
+            floor = match.end()
             yield Found(start, floor, "name", Form.OPAQUE, data[start:floor].lower())
 
 

@@ -1,0 +1,73 @@
+//! Classes of bytes, and looks at text that end where it ends.
+
+pub fn is_digit(byte: u8) -> bool {
+    byte.is_ascii_digit()
+}
+
+pub fn is_hex(byte: u8) -> bool {
+    byte.is_ascii_hexdigit()
+}
+
+/// A letter that is no hexadecimal digit, or `_`.
+pub fn is_word(byte: u8) -> bool {
+    byte == b'_' || (byte.is_ascii_alphabetic() && !byte.is_ascii_hexdigit())
+}
+
+/// What names of parameters and host labels consist of.
+pub fn is_label(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
+}
+
+/// The byte at a place, 0 beyond the end.
+#[inline(always)]
+pub fn at(text: &[u8], index: usize) -> u8 {
+    if index < text.len() {
+        text[index]
+    } else {
+        0
+    }
+}
+
+/// The first place from `start` on whose byte is not of a class.
+#[inline(always)]
+pub fn skip(text: &[u8], start: usize, class: impl Fn(u8) -> bool) -> usize {
+    let mut end = start;
+    while end < text.len() && class(text[end]) {
+        end += 1;
+    }
+    end
+}
+
+/// The lowest place from which on to `end` all bytes are of a class.
+#[inline(always)]
+pub fn skip_back(text: &[u8], end: usize, class: impl Fn(u8) -> bool) -> usize {
+    let mut start = end;
+    while start > 0 && class(text[start - 1]) {
+        start -= 1;
+    }
+    start
+}
+
+pub fn starts_with_any_case(text: &[u8], start: usize, small: &[u8]) -> bool {
+    text.len() >= start + small.len()
+        && text[start..start + small.len()].eq_ignore_ascii_case(small)
+}
+
+pub fn rfind(text: &[u8], byte: u8) -> Option<usize> {
+    text.iter().rposition(|&each| each == byte)
+}
+
+pub fn hex_value(byte: u8) -> u8 {
+    match byte {
+        b'0'..=b'9' => byte - b'0',
+        b'a'..=b'f' => byte - b'a' + 10,
+        _ => byte.wrapping_sub(b'A').wrapping_add(10),
+    }
+}
+
+/// The number that decimal digits make; saturates.
+pub fn decimal(digits: &[u8]) -> u64 {
+    digits.iter().fold(0u64, |sum, &digit| {
+        sum.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
+    })
+}

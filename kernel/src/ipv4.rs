@@ -1,0 +1,146 @@
+//! IPv4: four numbers with dots, and what is meant to be one.
+
+use crate::bytes::*;
+use crate::config::Config;
+use crate::fields::Line;
+use crate::span::*;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Address,
+    Malformed,
+    Nothing,
+}
+
+/// The numbers with separators of which a separator is part: begin, end, how many numbers.
+pub fn chain_around(
+    data: &[u8],
+    low: usize,
+    place: usize,
+    separator: u8,
+) -> Option<(usize, usize, usize)> {
+    let mut start = low + skip_back(&data[low..place], place - low, is_digit);
+    if start == place {
+        return None;
+    }
+    while start > low + 1 && data[start - 1] == separator && is_digit(data[start - 2]) {
+        start = low + skip_back(&data[low..start - 1], start - 1 - low, is_digit);
+    }
+    let (end, count) = chain_from(data, start, separator);
+    (end > place).then(|| (start, end, count))
+}
+
+/// The numbers with separators that begin at a digit: end, how many numbers.
+pub fn chain_from(data: &[u8], start: usize, separator: u8) -> (usize, usize) {
+    let mut end = skip(data, start, is_digit);
+    let mut count = 1;
+    while at(data, end) == separator && end + 1 < data.len() && is_digit(data[end + 1]) {
+        end = skip(data, end + 1, is_digit);
+        count += 1;
+    }
+    (end, count)
+}
+
+pub fn is_octet(part: &[u8]) -> bool {
+    part.len() <= 3 && decimal(part) <= 255
+}
+
+/// What a chain is: verdict, address, and where its first four numbers end.
+pub fn judge(chain: &[u8], count: usize, config: &Config) -> (Verdict, u32, usize) {
+    let nothing = (Verdict::Nothing, 0, chain.len());
+    if count != 4 && count != 5 {
+        return nothing;
+    }
+    let mut parts: [&[u8]; 5] = [b""; 5];
+    for (slot, part) in parts.iter_mut().zip(chain.split(|&byte| byte == b'.')) {
+        *slot = part;
+    }
+    let mut end = chain.len();
+    if count == 5 {
+        let port = parts[4];
+        if !parts[..4].iter().all(|part| is_octet(part)) || port.len() > 5 || decimal(port) > 0xffff
+        {
+            return nothing;
+        }
+        let is_oid = config.oid_roots.iter().any(|root| {
+            root.iter().zip(&parts).all(|(&number, part)| u64::from(number) == decimal(part))
+        });
+        if is_oid {
+            return nothing;
+        }
+        end -= port.len() + 1;
+    } else if !is_octet(parts[1]) || !is_octet(parts[2]) {
+        return nothing;
+    }
+    if is_octet(parts[0]) && is_octet(parts[3]) {
+        let address = parts[..4].iter().fold(0u32, |sum, part| sum << 8 | decimal(part) as u32);
+        return (Verdict::Address, address, end);
+    }
+    let glued = |part: &[u8]| is_octet(part) || part.len() > 3;
+    if glued(parts[0]) && glued(parts[3]) {
+        return (Verdict::Malformed, 0, end);
+    }
+    nothing
+}
+
+/// Whether what begins at a place is the version of a listed product.
+pub fn follows_product(data: &[u8], low: usize, start: usize, config: &Config) -> bool {
+    if start == low || data[start - 1] != b'/' {
+        return false;
+    }
+    let text = &data[low..start - 1];
+    config.products.iter().any(|name| {
+        text.ends_with(name)
+            && match text.len() - name.len() {
+                0 => true,
+                begin => matches!(text[begin - 1], b' ' | b'"' | b'(' | b';' | b'+' | b','),
+            }
+    })
+}
+
+/// The span of a chain that has been judged.
+pub fn span_of(
+    data: &[u8],
+    low: usize,
+    start: usize,
+    judged: (Verdict, u32, usize),
+    config: &Config,
+) -> Option<Span> {
+    let (verdict, address, length) = judged;
+    if verdict == Verdict::Nothing {
+        return None;
+    }
+    let end = start + length;
+    let (kind, form) = if follows_product(data, low, start, config) {
+        (Kind::Exempt, Form::Stays)
+    } else if verdict == Verdict::Malformed {
+        (Kind::Malformed, Form::MalformedQuad)
+    } else if config.is_exempt4(address) {
+        (Kind::Exempt, Form::Stays)
+    } else {
+        (Kind::Ipv4, Form::Quad)
+    };
+    Some(Span::address(start, end, kind, form, u128::from(address)))
+}
+
+pub fn find(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
+    let text = line.text.data;
+    let mut gaps = Gaps::new(walls, text.len());
+    let mut skipped = 0;
+    for &event in line.events {
+        let place = event as usize;
+        if place < skipped || text[place] != b'.' {
+            continue;
+        }
+        let (low, high) = match gaps.at(place) {
+            Some(gap) => gap,
+            None => continue,
+        };
+        let data = &text[..high];
+        if let Some((start, end, count)) = chain_around(data, low, place, b'.') {
+            skipped = end;
+            let judged = judge(&data[start..end], count, line.config);
+            out.extend(span_of(data, low, start, judged, line.config));
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! IPv6 in every spelling, with port, zone or dotted tail.
+
+use crate::bytes::*;
+use crate::fields::Line;
+use crate::ipv4::{chain_from, judge, Verdict};
+use crate::span::*;
+
+const LONGEST_GROUP: usize = 8;
+const MAPPED: u128 = 0xffff << 32;
+
+fn is_run(byte: u8) -> bool {
+    is_hex(byte) || byte == b':'
+}
+
+pub fn find(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
+    let text = line.text.data;
+    let mut gaps = Gaps::new(walls, text.len());
+    let mut floor = 0;
+    let mut skipped = 0;
+    for &event in line.events {
+        let place = event as usize;
+        if place < skipped || text[place] != b':' {
+            continue;
+        }
+        let (low, high) = match gaps.at(place) {
+            Some(gap) => gap,
+            None => continue,
+        };
+        let data = &text[..high];
+        let mut start = low + skip_back(&data[low..place], place - low, is_run);
+        let end = skip(data, place, is_run);
+        skipped = end;
+        let low = low.max(floor);
+        let mut attached = false;
+        if start <= low {
+            start = low;
+        } else {
+            let before = data[start - 1];
+            attached = is_word(before)
+                || (before == b'.' && start >= low + 2 && is_digit(data[start - 2]));
+        }
+        while start < end {
+            match first(data, start, end, attached, line) {
+                None => break,
+                Some(span) => {
+                    start = span.end;
+                    floor = span.end;
+                    attached = false;
+                    out.push(span);
+                }
+            }
+        }
+    }
+}
+
+/// The address that a run begins with, if any.
+fn first(data: &[u8], from: usize, end: usize, attached: bool, line: &Line) -> Option<Span> {
+    let mut start = from;
+    if attached {
+        start = skip(&data[..end], start, is_hex);
+        if start == end {
+            return None;
+        }
+    }
+    let colons = skip(&data[..end], start, |byte| byte == b':');
+    let count = colons - start;
+    if count == 1 || (count == 2 && attached) {
+        start = colons;
+    } else if count > 2 && attached {
+        start += 1;
+    }
+    match tail(data, start, end, line) {
+        Ok(span) => Some(exempted(span, line)),
+        Err(body) => parse(data, start, body, end, line),
+    }
+}
+
+/// Looks at a quad behind the run: the address that ends with it, or where the run ends then.
+fn tail(data: &[u8], start: usize, end: usize, line: &Line) -> Result<Span, usize> {
+    if at(data, end) != b'.' {
+        return Err(end);
+    }
+    let digits = start + skip_back(&data[start..end], end - start, is_digit);
+    if digits == end {
+        return Err(end);
+    }
+    let (chain_end, count) = chain_from(data, digits, b'.');
+    let (verdict, quad, length) = judge(&data[digits..chain_end], count, line.config);
+    let colon = match rfind(&data[start..end], b':') {
+        Some(index) if verdict != Verdict::Nothing => start + index,
+        _ => return Err(end),
+    };
+    let body = colon + usize::from(colon > start && data[colon - 1] == b':');
+    if digits > colon + 1 {
+        return Err(body);
+    }
+    let last = digits + length;
+    if verdict == Verdict::Address {
+        if let Some(address) = whole(&data[start..digits], quad) {
+            return Ok(address_span(start, last, address));
+        }
+    }
+    if is_like(&data[start..body]) {
+        return Ok(malformed(start, last));
+    }
+    Err(body)
+}
+
+fn malformed(start: usize, end: usize) -> Span {
+    Span::address(start, end, Kind::Malformed, Form::MalformedGroups, 0)
+}
+
+fn address_span(start: usize, end: usize, address: u128) -> Span {
+    if address >> 32 == MAPPED >> 32 {
+        return Span::address(start, end, Kind::Ipv4, Form::Mapped, address & 0xffff_ffff);
+    }
+    Span::address(start, end, Kind::Ipv6, Form::Groups, address)
+}
+
+fn exempted(mut span: Span, line: &Line) -> Span {
+    let exempt = match span.form {
+        Form::Mapped => line.config.is_exempt4(span.address as u32),
+        Form::Groups => line.config.is_exempt6(span.address),
+        _ => false,
+    };
+    if exempt {
+        span.kind = Kind::Exempt;
+        span.form = Form::Stays;
+    }
+    span
+}
+
+/// Two colons, and `::` or eight groups of up to eight digits.
+fn is_like(text: &[u8]) -> bool {
+    let mut colons = 0;
+    let mut groups = 0;
+    let mut length = 0;
+    let mut longest = 0;
+    let mut double = false;
+    for (index, &byte) in text.iter().enumerate() {
+        if byte == b':' {
+            colons += 1;
+            double |= index > 0 && text[index - 1] == b':';
+            length = 0;
+        } else {
+            groups += usize::from(length == 0);
+            length += 1;
+            longest = longest.max(length);
+        }
+    }
+    colons > 1 && (double || (groups >= 8 && longest <= LONGEST_GROUP))
+}
+
+fn parse(data: &[u8], start: usize, body: usize, end: usize, line: &Line) -> Option<Span> {
+    let text = &data[start..body];
+    if !is_like(text) {
+        return None;
+    }
+    let double = text.windows(2).any(|two| two == b"::");
+    if text.iter().all(|&byte| byte == b':') {
+        return Some(Span::wall(start, start + 2));
+    }
+    if !double {
+        let groups = || text.split(|&byte| byte == b':').filter(|group| !group.is_empty());
+        if groups().count() > 8 && groups().all(|group| group.len() == 2) {
+            return None;
+        }
+    }
+    if body == end
+        && end < data.len()
+        && is_word(data[end])
+        && double
+        && text.iter().filter(|&&byte| byte == b':').count() == 2
+    {
+        let last = rfind(text, b':').map_or(0, |index| index + 1);
+        if last == text.len() || !is_digit(text[last]) {
+            return None;
+        }
+    }
+    let (length, address) = longest(text);
+    if length > 0 {
+        let mut stop = start + length;
+        if address == 0 && &text[..length] == b"::" {
+            return Some(Span::wall(start, stop));
+        }
+        if stop == end && address >> 118 == 0xfe80 >> 6 {
+            while at(data, stop) == b'%' && stop + 1 < data.len() && is_label(data[stop + 1]) {
+                stop = skip(data, stop + 1, is_label);
+            }
+        }
+        return Some(exempted(address_span(start, stop, address), line));
+    }
+    if !text.iter().any(|&byte| is_digit(byte)) {
+        return None;
+    }
+    Some(malformed(start, body))
+}
+
+/// Length and value of the longest address that text begins with; length 0 unless nothing, a colon
+/// or a port follows.
+fn longest(text: &[u8]) -> (usize, u128) {
+    let mut groups = [0u16; 8];
+    let mut count = 0;
+    let mut gap = None;
+    let mut best = 0;
+    let mut best_count = 0;
+    let mut position = 0;
+    while position < text.len() {
+        let end = skip(text, position, is_hex);
+        if end > position {
+            if end - position > 4 {
+                break;
+            }
+            count += 1;
+            if count > 8 || (gap.is_some() && count > 7) {
+                break;
+            }
+            groups[count - 1] =
+                text[position..end].iter().fold(0, |sum, &d| sum << 4 | u16::from(hex_value(d)));
+            position = end;
+            if gap.is_some() || count == 8 {
+                best = position;
+                best_count = count;
+            }
+        }
+        if text[position..].starts_with(b"::") {
+            if gap.is_some() || count > 7 {
+                break;
+            }
+            gap = Some(count);
+            position += 2;
+            if !is_hex(at(text, position)) {
+                best = position;
+                best_count = count;
+                break;
+            }
+        } else if position < text.len() {
+            position += 1;
+            if !is_hex(at(text, position)) {
+                break;
+            }
+        }
+    }
+    if best == 0 || !is_port(&text[best..]) {
+        return (0, 0);
+    }
+    (best, value(&groups[..best_count], gap))
+}
+
+fn value(groups: &[u16], gap: Option<usize>) -> u128 {
+    let gap = gap.unwrap_or(groups.len()).min(groups.len());
+    let join = |part: &[u16]| part.iter().fold(0u128, |sum, &group| sum << 16 | u128::from(group));
+    let head = join(&groups[..gap]);
+    let head = if gap == 0 { 0 } else { head << (16 * (8 - gap)) };
+    head | join(&groups[gap..])
+}
+
+/// The value of an address that consists of text, which ends with a colon, and a quad.
+fn whole(text: &[u8], quad: u32) -> Option<u128> {
+    let mut groups = [0u16; 8];
+    let mut count = 0;
+    let mut gap = None;
+    let mut position = 0;
+    while position < text.len() {
+        let end = skip(text, position, is_hex);
+        if end > position {
+            if end - position > 4 || count == 6 {
+                return None;
+            }
+            groups[count] =
+                text[position..end].iter().fold(0, |sum, &d| sum << 4 | u16::from(hex_value(d)));
+            count += 1;
+        }
+        if text[end..].starts_with(b"::") {
+            if gap.is_some() {
+                return None;
+            }
+            gap = Some(count);
+            position = end + 2;
+        } else if end > position && at(text, end) == b':' {
+            position = end + 1;
+        } else {
+            return None;
+        }
+    }
+    groups[count] = (quad >> 16) as u16;
+    groups[count + 1] = quad as u16;
+    count += 2;
+    if (gap.is_none() && count == 8) || (gap.is_some() && count < 8) {
+        return Some(value(&groups[..count], gap));
+    }
+    None
+}
+
+fn is_port(rest: &[u8]) -> bool {
+    if rest.is_empty() || rest == b":" {
+        return true;
+    }
+    if rest[0] != b':' {
+        return false;
+    }
+    let number = rest[1..].strip_suffix(b":").unwrap_or(&rest[1..]);
+    !number.is_empty()
+        && number.len() <= 5
+        && number.iter().all(|&byte| is_digit(byte))
+        && decimal(number) <= 0xffff
+}

@@ -1,0 +1,202 @@
+//! Writes what stands in the place of what was found.
+
+use crate::config::{mask6, Config, Mode, NAMES};
+use crate::span::{Form, Kind, Span};
+
+const NAT64: u128 = 0x0064_ff9b << 96;
+const SIX_TO_FOUR: u128 = 0x2002;
+const CACHE_BITS: u32 = 18;
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+#[derive(Clone, Copy)]
+struct Cached {
+    address: u128,
+    digest: [u8; 8],
+    filled: bool,
+}
+
+/// Tokens of addresses that have occurred, so that each is made once in a while only. The memory
+/// is bounded: an address may push out another.
+pub struct Cache(Vec<Cached>);
+
+impl Cache {
+    pub fn new(config: &Config) -> Self {
+        let empty = Cached { address: 0, digest: [0; 8], filled: false };
+        let size = if config.mode == Mode::Pseudonym { 1 << CACHE_BITS } else { 0 };
+        Cache(vec![empty; size])
+    }
+
+    fn digest(&mut self, address: u128, name: usize, config: &Config) -> [u8; 8] {
+        let mixed = (address as u64 ^ (address >> 64) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let index = (mixed >> (64 - CACHE_BITS)) as usize;
+        let cached = &mut self.0[index];
+        if !cached.filled || cached.address != address {
+            let bytes = address.to_be_bytes();
+            let value = if name == 0 { &bytes[12..] } else { &bytes[..] };
+            *cached = Cached { address, digest: config.keys[name].digest(value), filled: true };
+        }
+        cached.digest
+    }
+}
+
+fn name_of(kind: Kind) -> usize {
+    match kind {
+        Kind::Ipv4 => 0,
+        Kind::Ipv6 => 1,
+        Kind::Malformed => 2,
+        Kind::Email => 3,
+        Kind::Parameter => 4,
+        Kind::Path => 5,
+        Kind::Credential => 6,
+        Kind::User => 7,
+        Kind::Mac => 8,
+        _ => 9,
+    }
+}
+
+fn removed(kind: Kind, out: &mut Vec<u8>) {
+    out.extend_from_slice(NAMES[name_of(kind)]);
+    out.extend_from_slice(b"-removed");
+}
+
+fn token(name: usize, digest: [u8; 8], config: &Config, out: &mut Vec<u8>) {
+    out.extend_from_slice(NAMES[name]);
+    out.push(b'-');
+    out.extend_from_slice(&config.key_id);
+    out.push(b'-');
+    let mut hex = [0u8; 16];
+    for (index, byte) in digest.iter().enumerate() {
+        hex[2 * index] = DIGITS[usize::from(byte >> 4)];
+        hex[2 * index + 1] = DIGITS[usize::from(byte & 15)];
+    }
+    out.extend_from_slice(&hex);
+}
+
+/// Given a span and the text in which its places count, writes its replacement.
+pub fn write(span: &Span, text: &[u8], config: &Config, cache: &mut Cache, out: &mut Vec<u8>) {
+    match config.mode {
+        Mode::Remove => removed(span.kind, out),
+        Mode::Truncate => truncate(span, text, config, out),
+        Mode::Pseudonym if span.kind == Kind::Malformed => removed(span.kind, out),
+        Mode::Pseudonym => {
+            match span.kind {
+                Kind::Ipv4 => token(0, cache.digest(span.address, 0, config), config, out),
+                Kind::Ipv6 if span.address >> 32 == NAT64 >> 32 => {
+                    token(0, cache.digest(span.address & 0xffff_ffff, 0, config), config, out);
+                }
+                // the cache would take it for IPv4
+                Kind::Ipv6 if span.address >> 32 == 0 => {
+                    token(1, config.keys[1].digest(&span.address.to_be_bytes()), config, out);
+                }
+                Kind::Ipv6 => token(1, cache.digest(span.address, 1, config), config, out),
+                kind => {
+                    let value = &text[span.start..span.value_end];
+                    let name = name_of(kind);
+                    let digest = &config.keys[name];
+                    let digest = match (kind, span.form) {
+                        (Kind::Mac, _) => {
+                            let bare: Vec<u8> = value
+                                .iter()
+                                .filter(|&&byte| byte != b':' && byte != b'-')
+                                .map(u8::to_ascii_lowercase)
+                                .collect();
+                            digest.digest(&bare)
+                        }
+                        (Kind::Email, _) | (Kind::Name, Form::Opaque | Form::HexLabel) => {
+                            digest.digest(&value.to_ascii_lowercase())
+                        }
+                        _ => digest.digest(value),
+                    };
+                    token(name, digest, config, out);
+                }
+            }
+        }
+    }
+}
+
+fn truncate(span: &Span, text: &[u8], config: &Config, out: &mut Vec<u8>) {
+    match span.form {
+        Form::Quad => quad(span.address as u32 & config.ipv4_mask, out),
+        Form::Mapped => {
+            out.extend_from_slice(b"::ffff:");
+            quad(span.address as u32 & config.ipv4_mask, out);
+        }
+        Form::Groups => groups(span.address, config, out),
+        Form::Decimal => number(span.address as u32 & config.ipv4_mask, out),
+        Form::Hexadecimal => {
+            out.extend_from_slice(b"0x");
+            let value = span.address as u32 & config.ipv4_mask;
+            (0..8).rev().for_each(|index| out.push(DIGITS[(value >> (4 * index) & 15) as usize]));
+        }
+        Form::MalformedQuad | Form::Dotted => out.extend_from_slice(b"0.0.0.0"),
+        Form::MalformedGroups => out.extend_from_slice(b"::"),
+        Form::Dashed => out.extend_from_slice(b"0-0-0-0"),
+        Form::HexLabel => out.extend_from_slice(b"00000000"),
+        Form::Mac => {
+            let value = &text[span.start..span.value_end];
+            let length = if value.len() == 23 { 8 } else { 6 };
+            out.extend(value.iter().enumerate().map(|(index, &byte)| {
+                let pair = index / 3;
+                if index % 3 == 2 || pair % length < 3 {
+                    byte
+                } else {
+                    b'0'
+                }
+            }));
+        }
+        Form::Opaque | Form::Stays => removed(span.kind, out),
+    }
+}
+
+fn quad(address: u32, out: &mut Vec<u8>) {
+    let mut text = [0u8; 15];
+    let mut length = 0;
+    for (index, &octet) in address.to_be_bytes().iter().enumerate() {
+        if index > 0 {
+            text[length] = b'.';
+            length += 1;
+        }
+        if octet >= 100 {
+            text[length] = b'0' + octet / 100;
+            length += 1;
+        }
+        if octet >= 10 {
+            text[length] = b'0' + octet / 10 % 10;
+            length += 1;
+        }
+        text[length] = b'0' + octet % 10;
+        length += 1;
+    }
+    out.extend_from_slice(&text[..length]);
+}
+
+fn number(value: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(value.to_string().as_bytes());
+}
+
+/// Writes the first bits as RFC 5952 says. At most 64 are kept, so the zeros at the end are the
+/// longest row of them.
+fn groups(address: u128, config: &Config, out: &mut Vec<u8>) {
+    let mut bits = config.ipv6_prefix;
+    if address >> 112 == SIX_TO_FOUR {
+        bits = bits.min(16 + config.ipv4_prefix);
+    }
+    let kept = (address & mask6(bits)) >> 64;
+    let kept = kept as u64;
+    let count = (64 - kept.trailing_zeros().min(64) as usize + 15) / 16;
+    for index in 0..count {
+        let group = kept >> (48 - 16 * index) & 0xffff;
+        if index > 0 {
+            out.push(b':');
+        }
+        let mut started = false;
+        for shift in [12, 8, 4, 0] {
+            let digit = (group >> shift & 15) as usize;
+            started |= digit > 0 || shift == 0;
+            if started {
+                out.push(DIGITS[digit]);
+            }
+        }
+    }
+    out.extend_from_slice(b"::");
+}
