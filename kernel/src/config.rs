@@ -36,14 +36,37 @@ pub struct Config {
     pub networks6: Vec<(u128, u128)>,
     pub own_names: Vec<Vec<u8>>,
     pub parameters: Vec<Vec<u8>>,
-    pub parameter_ends: Box<[bool; 65536]>,
+    parameter_ends: Pairs,
     pub paths: Vec<Vec<u8>>,
-    pub path_begins: Box<[bool; 65536]>,
+    path_begins: Pairs,
+    /// The second and third bytes of paths: for the low half of a byte the high halves, as bits.
+    pub path_second: [u8; 16],
+    pub path_third: [u8; 16],
     pub products: Vec<Vec<u8>>,
     pub file_types: Vec<Vec<u8>>,
     pub mailboxes: Vec<Vec<u8>>,
     pub suffixes: Vec<Vec<u8>>,
     pub oid_roots: Vec<Vec<u16>>,
+}
+
+/// A set of pairs of bytes.
+struct Pairs(Box<[u64; 1024]>);
+
+impl Pairs {
+    fn new() -> Self {
+        Pairs(Box::new([0; 1024]))
+    }
+
+    fn put(&mut self, first: u8, second: u8) {
+        let index = usize::from(first) << 8 | usize::from(second);
+        self.0[index >> 6] |= 1 << (index & 63);
+    }
+
+    #[inline(always)]
+    fn has(&self, first: u8, second: u8) -> bool {
+        let index = usize::from(first) << 8 | usize::from(second);
+        self.0[index >> 6] >> (index & 63) & 1 != 0
+    }
 }
 
 fn mask4(prefix: u32) -> u32 {
@@ -79,9 +102,11 @@ impl Config {
             networks6: Vec::new(),
             own_names: Vec::new(),
             parameters: Vec::new(),
-            parameter_ends: Box::new([false; 65536]),
+            parameter_ends: Pairs::new(),
             paths: Vec::new(),
-            path_begins: Box::new([false; 65536]),
+            path_begins: Pairs::new(),
+            path_second: [0; 16],
+            path_third: [0; 16],
             products: Vec::new(),
             file_types: Vec::new(),
             mailboxes: Vec::new(),
@@ -136,17 +161,21 @@ impl Config {
             }
             b'o' => self.own_names.push(value.to_vec()),
             b'p' => {
-                let last = usize::from(*value.last()?);
-                let before = value.len().checked_sub(2).map(|index| usize::from(value[index]));
-                match before {
-                    Some(before) => self.parameter_ends[before << 8 | last] = true,
-                    None => (0..256).for_each(|any| self.parameter_ends[any << 8 | last] = true),
+                let last = *value.last()?;
+                match value.len().checked_sub(2) {
+                    Some(index) => self.parameter_ends.put(value[index], last),
+                    None => (0..=255).for_each(|any| self.parameter_ends.put(any, last)),
                 }
                 self.parameters.push(value.to_vec());
             }
             b'/' => {
-                let first = usize::from(*value.get(1)?);
-                self.path_begins[first << 8 | usize::from(*value.get(2)?)] = true;
+                let (second, third) = (*value.get(1)?, *value.get(2)?);
+                if second >= 0x80 || third >= 0x80 {
+                    return None;
+                }
+                self.path_begins.put(second, third);
+                self.path_second[usize::from(second & 15)] |= 1 << (second >> 4);
+                self.path_third[usize::from(third & 15)] |= 1 << (third >> 4);
                 self.paths.push(value.to_vec());
             }
             b'P' => self.products.push(value.to_vec()),
@@ -159,6 +188,16 @@ impl Config {
             _ => return None,
         }
         Some(())
+    }
+
+    #[inline(always)]
+    pub fn ends_parameter(&self, before: u8, last: u8) -> bool {
+        self.parameter_ends.has(before.to_ascii_lowercase(), last.to_ascii_lowercase())
+    }
+
+    #[inline(always)]
+    pub fn begins_path(&self, second: u8, third: u8) -> bool {
+        self.path_begins.has(second, third)
     }
 
     pub fn leaves(&self, kind: u8) -> bool {

@@ -3,30 +3,69 @@
 
 use crate::bytes::*;
 use crate::config::*;
-use crate::fields::{self, Line};
+use crate::fields::{self, Line, Places};
 use crate::replace::{self, Cache};
+use crate::scan::{Events, LISTS};
 use crate::span::{Form, Kind, Span, KINDS};
 use crate::text::{decode, Text};
 use crate::{ipv4, ipv6, names};
 
 const MOST_TURNS: usize = 8;
 
-pub type Scan = fn(&[u8], &Config, &mut Vec<u32>);
+pub type Scan = fn(&[u8], &Config, &mut Events);
 
 pub struct Engine {
     config: Config,
     scan: Scan,
     pub counts: [u64; KINDS],
     pub out: Vec<u8>,
+    events: Events,
+    line_events: Events,
     work: Work,
     cache: Cache,
+}
+
+/// How far the events of a block have been handed out to lines.
+#[derive(Default)]
+struct Cursors {
+    lists: [usize; LISTS],
+    escapes: usize,
+}
+
+impl Cursors {
+    /// The events of the next line, whether there are any, and whether it may hold escapes.
+    fn take<'a>(
+        &mut self,
+        events: &'a Events,
+        begin: usize,
+        end: usize,
+    ) -> (Places<'a>, bool, bool) {
+        let end = end as u32;
+        let mut any = false;
+        let mut lists: [&[u32]; LISTS] = [&[]; LISTS];
+        for ((list, from), cursor) in lists.iter_mut().zip(events.lists()).zip(&mut self.lists) {
+            let first = *cursor;
+            let mut last = first;
+            while last < from.len() && from[last] < end {
+                last += 1;
+            }
+            *list = &from[first..last];
+            *cursor = last;
+            any |= last > first;
+        }
+        let first = self.escapes;
+        while self.escapes < events.escapes.len() && events.escapes[self.escapes] < end {
+            self.escapes += 1;
+        }
+        (Places { lists, base: begin as u32 }, any, self.escapes > first)
+    }
 }
 
 #[derive(Default)]
 struct Work {
     data: Vec<u8>,
     source: Vec<u32>,
-    events: Vec<u32>,
+    events: Events,
     new: Vec<Span>,
     spans: Vec<Span>,
 }
@@ -39,6 +78,8 @@ impl Engine {
             scan,
             counts: [0; KINDS],
             out: Vec::new(),
+            events: Events::default(),
+            line_events: Events::default(),
             work: Work::default(),
             cache,
         }
@@ -47,35 +88,27 @@ impl Engine {
     /// Puts the scrubbed block into `out`; the result is the number of lines.
     pub fn scrub(&mut self, block: &[u8]) -> u64 {
         let mut out = std::mem::take(&mut self.out);
-        let mut events = Vec::new();
-        let mut line_events = Vec::new();
+        let mut events = std::mem::take(&mut self.events);
         out.clear();
         out.reserve(block.len() + block.len() / 8);
         (self.scan)(block, &self.config, &mut events);
+        let mut cursors = Cursors::default();
         let mut lines = 0;
         let mut begin = 0;
         let mut copied = 0;
-        let mut escaped = false;
-        for &event in &events {
-            let place = event as usize;
-            match block[place] {
-                b'\n' => {
-                    self.line(block, begin, place, escaped, &line_events, &mut copied, &mut out);
-                    lines += 1;
-                    begin = place + 1;
-                    escaped = false;
-                    line_events.clear();
-                }
-                b'%' | b'\\' | b'#' => escaped = true,
-                _ => line_events.push(event - begin as u32),
-            }
+        for &place in &events.newlines {
+            let end = place as usize;
+            self.line(block, begin, end, &events, &mut cursors, &mut copied, &mut out);
+            lines += 1;
+            begin = end + 1;
         }
         if begin < block.len() {
-            self.line(block, begin, block.len(), escaped, &line_events, &mut copied, &mut out);
+            self.line(block, begin, block.len(), &events, &mut cursors, &mut copied, &mut out);
             lines += 1;
         }
         out.extend_from_slice(&block[copied..]);
         self.out = out;
+        self.events = events;
         lines
     }
 
@@ -85,44 +118,51 @@ impl Engine {
         block: &[u8],
         begin: usize,
         end: usize,
-        escaped: bool,
-        events: &[u32],
+        events: &Events,
+        cursors: &mut Cursors,
         copied: &mut usize,
         out: &mut Vec<u8>,
     ) {
         let cut = self.config.cut_length.map_or(false, |length| end - begin >= length);
-        if events.is_empty() && !escaped && !cut {
+        let (places, any, escaped) = cursors.take(events, begin, end);
+        if !any && !escaped && !cut {
             return;
         }
         let line = &block[begin..end];
-        let apart = self.work.find(line, escaped, events, cut, &self.config, self.scan);
-        self.work.spans.iter().for_each(|span| {
+        let apart = self.work.find(line, escaped, places, cut, &self.config, self.scan);
+        let mut replaced = false;
+        for span in &self.work.spans {
             if span.kind != Kind::Wall {
                 self.counts[span.kind as usize] += 1;
             }
-        });
-        if !self.work.spans.iter().any(is_replaced) {
+            replaced |= is_replaced(span);
+        }
+        if !replaced {
             return;
         }
         out.extend_from_slice(&block[*copied..begin]);
         *copied = end;
         if apart {
             self.write(line, out);
-            return;
+        } else {
+            self.again(line, out);
         }
+    }
+
+    /// Writes a line, looks at what has become of it, and so on until nothing changes.
+    fn again(&mut self, line: &[u8], out: &mut Vec<u8>) {
         let mut now = Vec::with_capacity(line.len() + 64);
         self.write(line, &mut now);
         let mut before = line.to_vec();
-        let mut place = Vec::new();
+        let mut events = std::mem::take(&mut self.line_events);
         for _ in 1..MOST_TURNS {
             if now == before {
                 break;
             }
-            (self.scan)(&now, &self.config, &mut place);
-            let escaped = place.iter().any(|&p| is_escape(now[p as usize]));
-            place.retain(|&p| !is_escape(now[p as usize]));
+            (self.scan)(&now, &self.config, &mut events);
+            let (places, _, escaped) = Cursors::default().take(&events, 0, now.len());
             let cut = self.config.cut_length.map_or(false, |length| now.len() >= length);
-            let apart = self.work.find(&now, escaped, &place, cut, &self.config, self.scan);
+            let apart = self.work.find(&now, escaped, places, cut, &self.config, self.scan);
             if !self.work.spans.iter().any(is_replaced) {
                 break;
             }
@@ -133,6 +173,7 @@ impl Engine {
                 break;
             }
         }
+        self.line_events = events;
         out.extend_from_slice(&now);
     }
 
@@ -170,56 +211,40 @@ impl Engine {
     }
 }
 
-fn is_escape(byte: u8) -> bool {
-    matches!(byte, b'%' | b'\\' | b'#')
-}
-
 fn is_replaced(span: &Span) -> bool {
     span.form != Form::Stays
 }
 
 type Rule = for<'a> fn(&Line<'a>, &[Span], &mut Vec<Span>);
 
-const COLON: u8 = 1;
-const EQUALS: u8 = 2;
-const SLASH: u8 = 4;
-const BRACKET: u8 = 8;
-const DASH: u8 = 16;
-const AT: u8 = 32;
-const DOT: u8 = 64;
-const LETTER: u8 = 128;
-
-/// The rules in the order of their precedence, with the bytes without which they find nothing, and
-/// the kind that the configuration can leave.
-static ORDER: [(Rule, u8, u8); 14] = [
-    (|line, _, out| fields::credentials(line, out), COLON | EQUALS | LETTER, LEAVE_CREDENTIAL),
-    (fields::parameters, COLON | EQUALS, LEAVE_PARAMETER),
-    (fields::paths, SLASH, LEAVE_PATH),
-    (fields::user, BRACKET, LEAVE_USER),
-    (fields::authorities, COLON, 0),
-    (fields::own, DASH, 0),
-    (fields::emails, AT, LEAVE_EMAIL),
-    (names::pointers, DOT, LEAVE_NAME),
-    (names::dashed, DASH, LEAVE_NAME),
-    (names::dotted, DOT, LEAVE_NAME),
-    (names::hex_labels, DOT, LEAVE_NAME),
-    (names::hardware, COLON | DASH, LEAVE_MAC),
-    (ipv6::find, COLON, 0),
-    (ipv4::find, DOT, 0),
-];
-
-fn class(byte: u8) -> u8 {
-    match byte {
-        b':' => COLON,
-        b'=' => EQUALS,
-        b'/' => SLASH,
-        b'[' => BRACKET,
-        b'-' => DASH,
-        b'@' => AT,
-        b'.' => DOT,
-        _ => LETTER,
+const fn needs(lists: &[usize]) -> u16 {
+    let mut bits = 0;
+    let mut index = 0;
+    while index < lists.len() {
+        bits |= 1 << lists[index];
+        index += 1;
     }
+    bits
 }
+
+/// The rules in the order of their precedence, with the events of which they need one, and the
+/// kind that the configuration can leave.
+static ORDER: [(Rule, u16, u8); 14] = [
+    (|line, _, out| fields::credentials(line, out), needs(&[7, 11]), LEAVE_CREDENTIAL),
+    (fields::parameters, needs(&[7]), LEAVE_PARAMETER),
+    (fields::paths, needs(&[8]), LEAVE_PATH),
+    (fields::user, needs(&[9]), LEAVE_USER),
+    (fields::authorities, needs(&[6]), 0),
+    (fields::own, needs(&[3]), 0),
+    (fields::emails, needs(&[10]), LEAVE_EMAIL),
+    (names::pointers, needs(&[0]), LEAVE_NAME),
+    (names::dashed, needs(&[2]), LEAVE_NAME),
+    (names::dotted, needs(&[0]), LEAVE_NAME),
+    (names::hex_labels, needs(&[1]), LEAVE_NAME),
+    (names::hardware, needs(&[2, 5]), LEAVE_MAC),
+    (ipv6::find, needs(&[4]), 0),
+    (ipv4::find, needs(&[0]), 0),
+];
 
 impl Work {
     /// Finds the spans of a line, with places in its decoded text; whether all stand apart.
@@ -228,7 +253,7 @@ impl Work {
         &mut self,
         line: &[u8],
         escaped: bool,
-        events: &[u32],
+        places: Places<'_>,
         cut: bool,
         config: &Config,
         scan: Scan,
@@ -236,26 +261,31 @@ impl Work {
         let Work { data, source, events: own_events, new, spans } = self;
         spans.clear();
         let decoded = escaped && decode(line, data, source);
-        let (text, events) = if decoded {
+        let (text, places) = if decoded {
             scan(data, config, own_events);
-            own_events.retain(|&place| {
-                !matches!(data[place as usize], b'%' | b'\\' | b'#' | b'\n')
-            });
-            (Text { data, source: Some(source) }, &own_events[..])
+            let (places, _, _) = Cursors::default().take(own_events, 0, data.len());
+            (Text { data, source: Some(source) }, places)
         } else {
             source.clear();
-            (Text { data: line, source: None }, events)
+            (Text { data: line, source: None }, places)
         };
-        let present = events.iter().fold(0, |all, &place| all | class(text.data[place as usize]));
-        let line_of = Line { text, events, config };
+        let mut present = 0u16;
+        for (index, list) in places.lists.iter().enumerate() {
+            present |= u16::from(!list.is_empty()) << index;
+        }
+        let line_of = Line { text, places, config };
         if present != 0 {
             for (rule, needs, kind) in &ORDER {
                 if needs & present != 0 && !config.leaves(*kind) {
+                    let old = spans.len();
                     new.clear();
                     rule(&line_of, spans, new);
                     if !new.is_empty() {
+                        let first = new[0].start;
                         spans.append(new);
-                        spans.sort_by_key(|span| span.start);
+                        if old > 0 && spans[old - 1].start > first {
+                            spans.sort_by_key(|span| span.start);
+                        }
                     }
                 }
             }

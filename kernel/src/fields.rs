@@ -3,13 +3,39 @@
 
 use crate::bytes::*;
 use crate::config::*;
+use crate::scan::LISTS;
 use crate::span::*;
 use crate::text::Text;
 
+/// A line with the places at which rules look.
 pub struct Line<'a> {
     pub text: Text<'a>,
-    pub events: &'a [u32],
+    pub places: Places<'a>,
     pub config: &'a Config,
+}
+
+/// The events of one line, and where it begins in the text that they count in.
+#[derive(Clone, Copy)]
+pub struct Places<'a> {
+    pub lists: [&'a [u32]; LISTS],
+    pub base: u32,
+}
+
+macro_rules! places {
+    ($($name:ident $index:literal)*) => {
+        impl<'a> Line<'a> {
+            $(#[inline(always)]
+            pub fn $name(&self) -> impl Iterator<Item = usize> + 'a {
+                let base = self.places.base;
+                self.places.lists[$index].iter().map(move |&place| (place - base) as usize)
+            })*
+        }
+    };
+}
+
+places! {
+    dots 0 hex_dots 1 dashes 2 owns 3 colons 4 pairs 5 urls 6 separators 7 slashes 8 brackets 9
+    ats 10 letters 11
 }
 
 const HEX_KEY: usize = 6;
@@ -122,11 +148,19 @@ fn is_coded(value: &[u8]) -> bool {
 pub fn credentials(line: &Line, out: &mut Vec<Span>) {
     let text = line.text.data;
     let mut position = 0;
-    for &event in line.events {
-        let place = event as usize;
-        if place < position {
-            continue;
-        }
+    let mut separators = line.separators().peekable();
+    let mut letters = line.letters().peekable();
+    loop {
+        let place = match (separators.peek(), letters.peek()) {
+            (Some(&one), Some(&two)) if one < two => separators.next(),
+            (_, Some(_)) => letters.next(),
+            (_, None) => separators.next(),
+        };
+        let place = match place {
+            Some(place) if place < position => continue,
+            Some(place) => place,
+            None => return,
+        };
         match text[place] {
             b':' | b'=' => {
                 let fits = header_before(text, place).map_or(false, |start| start >= position);
@@ -196,15 +230,11 @@ pub fn parameters(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
     let text = line.text;
     let mut gaps = Gaps::new(walls, text.data.len());
     let mut position = 0;
-    for &event in line.events {
-        let place = event as usize;
+    for place in line.separators() {
         if place < position {
             continue;
         }
         let separator = text.data[place];
-        if separator != b'=' && separator != b':' {
-            continue;
-        }
         let (low, high) = match gaps.at(place) {
             Some(gap) => gap,
             None => continue,
@@ -247,9 +277,8 @@ pub fn paths(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
     let text = line.text;
     let mut gaps = Gaps::new(walls, text.data.len());
     let mut position = 0;
-    for &event in line.events {
-        let place = event as usize;
-        if place < position || text.data[place] != b'/' {
+    for place in line.slashes() {
+        if place < position {
             continue;
         }
         let high = match gaps.at(place) {
@@ -310,12 +339,11 @@ pub fn user(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
         Some(distance) => first + 1 + distance,
         None => return,
     };
-    for &event in line.events {
-        let place = event as usize;
+    for place in line.brackets() {
         if place >= high {
             return;
         }
-        if text[place] == b'[' && place >= second + 2 && data[place - 1] == b' ' && is_date(data, place)
+        if place >= second + 2 && data[place - 1] == b' ' && is_date(data, place)
         {
             let mut start = second + 1;
             let end = place - 1;
@@ -354,9 +382,8 @@ pub fn authorities(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
     let text = line.text.data;
     let mut gaps = Gaps::new(walls, text.len());
     let mut position = 0;
-    for &event in line.events {
-        let place = event as usize;
-        if text[place] != b':' || place < position {
+    for place in line.urls() {
+        if place < position {
             continue;
         }
         let high = match gaps.at(place) {
@@ -394,9 +421,8 @@ pub fn own(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
     let text = line.text.data;
     let mut gaps = Gaps::new(walls, text.len());
     let mut floor = 0;
-    for &event in line.events {
-        let place = event as usize;
-        if text[place] != b'-' || place < floor {
+    for place in line.owns() {
+        if place < floor {
             continue;
         }
         if let Some((low, high)) = gaps.at(place) {
@@ -452,9 +478,8 @@ pub fn emails(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
     let text = line.text.data;
     let mut gaps = Gaps::new(walls, text.len());
     let mut floor = 0;
-    for &event in line.events {
-        let place = event as usize;
-        if text[place] != b'@' || place < floor {
+    for place in line.ats() {
+        if place < floor {
             continue;
         }
         let (low, high) = match gaps.at(place) {

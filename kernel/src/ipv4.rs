@@ -111,12 +111,13 @@ pub fn span_of(
         return None;
     }
     let end = start + length;
-    let (kind, form) = if follows_product(data, low, start, config) {
+    let is_malformed = verdict == Verdict::Malformed;
+    let (kind, form) = if !is_malformed && config.is_exempt4(address)
+        || follows_product(data, low, start, config)
+    {
         (Kind::Exempt, Form::Stays)
-    } else if verdict == Verdict::Malformed {
+    } else if is_malformed {
         (Kind::Malformed, Form::MalformedQuad)
-    } else if config.is_exempt4(address) {
-        (Kind::Exempt, Form::Stays)
     } else {
         (Kind::Ipv4, Form::Quad)
     };
@@ -127,9 +128,8 @@ pub fn find(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
     let text = line.text.data;
     let mut gaps = Gaps::new(walls, text.len());
     let mut skipped = 0;
-    for &event in line.events {
-        let place = event as usize;
-        if place < skipped || text[place] != b'.' {
+    for place in line.dots() {
+        if place < skipped {
             continue;
         }
         let (low, high) = match gaps.at(place) {

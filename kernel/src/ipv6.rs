@@ -17,9 +17,8 @@ pub fn find(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
     let mut gaps = Gaps::new(walls, text.len());
     let mut floor = 0;
     let mut skipped = 0;
-    for &event in line.events {
-        let place = event as usize;
-        if place < skipped || text[place] != b':' {
+    for place in line.colons() {
+        if place < skipped {
             continue;
         }
         let (low, high) = match gaps.at(place) {

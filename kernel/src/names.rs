@@ -14,9 +14,8 @@ pub fn pointers(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
     let mut gaps = Gaps::new(walls, text.len());
     let mut skipped = 0;
     let mut floor = 0;
-    for &event in line.events {
-        let place = event as usize;
-        if place < skipped || text[place] != b'.' {
+    for place in line.dots() {
+        if place < skipped {
             continue;
         }
         let (low, high) = match gaps.at(place) {
@@ -129,9 +128,8 @@ pub fn dashed(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
     let mut names = Names::new();
     let mut gap_low = usize::MAX;
     let mut skipped = 0;
-    for &event in line.events {
-        let place = event as usize;
-        if place < skipped || text[place] != b'-' {
+    for place in line.dashes() {
+        if place < skipped {
             continue;
         }
         let (low, high) = match gaps.at(place) {
@@ -192,9 +190,8 @@ pub fn dotted(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
     let mut names = Names::new();
     let mut gap_low = usize::MAX;
     let mut skipped = 0;
-    for &event in line.events {
-        let place = event as usize;
-        if place < skipped || text[place] != b'.' {
+    for place in line.dots() {
+        if place < skipped {
             continue;
         }
         let (low, high) = match gaps.at(place) {
@@ -232,9 +229,8 @@ pub fn dotted(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
 pub fn hex_labels(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
     let text = line.text.data;
     let mut gaps = Gaps::new(walls, text.len());
-    for &event in line.events {
-        let place = event as usize;
-        if place < 8 || text[place] != b'.' || !text[place - 8..place].iter().all(|&b| is_hex(b)) {
+    for place in line.hex_dots() {
+        if place < 8 || !text[place - 8..place].iter().all(|&b| is_hex(b)) {
             continue;
         }
         let (low, high) = match gaps.at(place) {
@@ -267,14 +263,20 @@ fn pairs(text: &[u8], separator: u8) -> Option<usize> {
 }
 
 pub fn hardware(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
+    colon_pairs(line, walls, out);
+    let colons = out.len();
+    dash_pairs(line, walls, out);
+    if colons > 0 && out.len() > colons {
+        out.sort_by_key(|span| span.start);
+    }
+}
+
+fn colon_pairs(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
     let text = line.text.data;
     let mut gaps = Gaps::new(walls, text.len());
-    let mut skipped_colon = 0;
-    let mut skipped_dash = 0;
-    for &event in line.events {
-        let place = event as usize;
-        let byte = text[place];
-        if byte != b':' && byte != b'-' {
+    let mut skipped = 0;
+    for place in line.pairs() {
+        if place < skipped {
             continue;
         }
         let (low, high) = match gaps.at(place) {
@@ -282,29 +284,10 @@ pub fn hardware(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
             None => continue,
         };
         let data = &text[..high];
-        let in_word = |index: usize| index < high && (is_label(data[index]));
-        if byte == b'-' {
-            if place < skipped_dash || place < low + 2 {
-                continue;
-            }
-            let (start, end) = (place - 2, place + 15);
-            if end <= high
-                && pairs(&data[start..end], b'-') == Some(6)
-                && (start == low || !in_word(start - 1))
-                && !in_word(end)
-            {
-                skipped_dash = end;
-                out.push(Span::opaque(start, end, Kind::Mac, Form::Mac));
-            }
-            continue;
-        }
-        if place < skipped_colon {
-            continue;
-        }
         let is_run = |byte: u8| is_hex(byte) || byte == b':';
         let mut start = low + skip_back(&data[low..place], place - low, is_run);
         let mut end = skip(data, place, is_run);
-        skipped_colon = end;
+        skipped = end;
         if start > low && is_word(data[start - 1]) {
             start = skip(data, start, is_hex) + 1;
         }
@@ -314,16 +297,41 @@ pub fn hardware(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
         if data[end - 1] == b':' {
             end -= 1;
         }
-        let count = match start <= end {
-            true => match pairs(&data[start..end], b':') {
-                Some(6) => 6,
-                Some(8) => 8,
-                Some(14) => 12,
-                _ => continue,
-            },
-            false => continue,
+        if start > end {
+            continue;
+        }
+        let count = match pairs(&data[start..end], b':') {
+            Some(6) => 6,
+            Some(8) => 8,
+            Some(14) => 12, // netfilter: two addresses and a type
+            _ => continue,
         };
         out.push(Span::opaque(start, start + 3 * count - 1, Kind::Mac, Form::Mac));
     }
-    out.sort_by_key(|span| span.start);
+}
+
+fn dash_pairs(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
+    let text = line.text.data;
+    let mut gaps = Gaps::new(walls, text.len());
+    let mut skipped = 0;
+    for place in line.dashes() {
+        if place < skipped {
+            continue;
+        }
+        let (low, high) = match gaps.at(place) {
+            Some(gap) => gap,
+            None => continue,
+        };
+        if place < low + 2 || place + 15 > high {
+            continue;
+        }
+        let (start, end) = (place - 2, place + 15);
+        if pairs(&text[start..end], b'-') == Some(6)
+            && (start == low || !is_label(text[start - 1]))
+            && (end == high || !is_label(text[end]))
+        {
+            skipped = end;
+            out.push(Span::opaque(start, end, Kind::Mac, Form::Mac));
+        }
+    }
 }

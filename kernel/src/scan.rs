@@ -3,7 +3,7 @@
 //! A place that is found in vain costs time; one that is missed costs an address. So each mask
 //! takes in more than its rule, and reads ahead by less than 64 bytes.
 
-use crate::bytes::{is_digit, is_hex};
+use crate::bytes::is_digit;
 use crate::config::Config;
 
 /// One bit for each of 64 bytes.
@@ -23,6 +23,83 @@ pub struct Masks {
     letter_ae: u64,
     hex: u64,
     header_end: u64,
+    path_second: u64,
+    path_third: u64,
+}
+
+/// The places of a text at which the rules look, in ascending order, by what they may begin.
+#[derive(Default)]
+pub struct Events {
+    pub newlines: Vec<u32>,
+    pub escapes: Vec<u32>,
+    /// The first of three dots, near to each other, as between four numbers.
+    pub dots: Vec<u32>,
+    /// A dot behind eight hexadecimal digits.
+    pub hex_dots: Vec<u32>,
+    /// The first of three dashes, near to each other.
+    pub dashes: Vec<u32>,
+    /// A dash as in art32's own tokens.
+    pub owns: Vec<u32>,
+    /// A colon as in IPv6.
+    pub colons: Vec<u32>,
+    /// The first of five colons, three apart.
+    pub pairs: Vec<u32>,
+    /// A colon before two slashes.
+    pub urls: Vec<u32>,
+    /// A colon or an equals sign behind what may be the end of a name.
+    pub separators: Vec<u32>,
+    pub slashes: Vec<u32>,
+    pub brackets: Vec<u32>,
+    pub ats: Vec<u32>,
+    /// The first letter of `basic` or `bearer`.
+    pub letters: Vec<u32>,
+}
+
+pub const LISTS: usize = 12;
+
+impl Events {
+    pub fn clear(&mut self) {
+        self.newlines.clear();
+        self.escapes.clear();
+        for list in self.lists_mut() {
+            list.clear();
+        }
+    }
+
+    /// All but newlines and escapes, in the order of `Places`.
+    pub fn lists(&self) -> [&Vec<u32>; LISTS] {
+        [
+            &self.dots, &self.hex_dots, &self.dashes, &self.owns, &self.colons, &self.pairs,
+            &self.urls, &self.separators, &self.slashes, &self.brackets, &self.ats, &self.letters,
+        ]
+    }
+
+    fn lists_mut(&mut self) -> [&mut Vec<u32>; LISTS] {
+        [
+            &mut self.dots, &mut self.hex_dots, &mut self.dashes, &mut self.owns, &mut self.colons,
+            &mut self.pairs, &mut self.urls, &mut self.separators, &mut self.slashes,
+            &mut self.brackets, &mut self.ats, &mut self.letters,
+        ]
+    }
+}
+
+#[inline(always)]
+fn push(mut bits: u64, begin: usize, list: &mut Vec<u32>) {
+    while bits != 0 {
+        list.push((begin + bits.trailing_zeros() as usize) as u32);
+        bits &= bits - 1;
+    }
+}
+
+#[inline(always)]
+fn push_if(mut bits: u64, begin: usize, list: &mut Vec<u32>, fits: impl Fn(usize) -> bool) {
+    while bits != 0 {
+        let place = begin + bits.trailing_zeros() as usize;
+        bits &= bits - 1;
+        if fits(place) {
+            list.push(place as u32);
+        }
+    }
 }
 
 const HEADER_END: &[u8] = b"neyNEY\"' ";
@@ -54,22 +131,14 @@ macro_rules! scan_with {
             let next = if word < whole {
                 let block: &[u8; 64] =
                     text[word * 64..word * 64 + 64].try_into().unwrap_or(&[0; 64]);
-                $masks!(block)
+                $masks!(block, $config)
             } else if word < words {
-                $masks!(&tail)
+                $masks!(&tail, $config)
             } else {
                 Masks::default()
             };
             if word > 0 {
-                let mut found = candidates(&now, &next, &mut before);
-                let begin = (word - 1) * 64;
-                while found != 0 {
-                    let place = begin + found.trailing_zeros() as usize;
-                    found &= found - 1;
-                    if matters(text, place, $config) {
-                        $events.push(place as u32);
-                    }
-                }
+                candidates(text, (word - 1) * 64, &now, &next, &mut before, $config, $events);
             }
             now = next;
         }
@@ -77,13 +146,13 @@ macro_rules! scan_with {
 }
 
 macro_rules! portable {
-    ($block:expr) => {
+    ($block:expr, $config:expr) => {
         portable_masks($block)
     };
 }
 
 /// Puts the places that matter into `events`, in ascending order.
-pub fn scan(text: &[u8], config: &Config, events: &mut Vec<u32>) {
+pub fn scan(text: &[u8], config: &Config, events: &mut Events) {
     events.clear();
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
@@ -95,7 +164,7 @@ pub fn scan(text: &[u8], config: &Config, events: &mut Vec<u32>) {
 }
 
 /// Without any instruction that not every processor has.
-pub fn scan_portable(text: &[u8], config: &Config, events: &mut Vec<u32>) {
+pub fn scan_portable(text: &[u8], config: &Config, events: &mut Events) {
     events.clear();
     scan_with!(text, config, events, portable);
 }
@@ -110,7 +179,17 @@ struct Before {
 }
 
 #[inline(always)]
-fn candidates(now: &Masks, next: &Masks, before: &mut Before) -> u64 {
+fn candidates(
+    text: &[u8],
+    begin: usize,
+    now: &Masks,
+    next: &Masks,
+    before: &mut Before,
+    config: &Config,
+    events: &mut Events,
+) {
+    let byte = |index: usize| if index < text.len() { text[index] } else { 0 };
+    let back = |place: usize, count: usize| if place >= count { text[place - count] } else { 0 };
     // three dots, or dashes, two to four places apart from each other
     let near = |n: u64, x: u64| ahead(n, x, 2) | ahead(n, x, 3) | ahead(n, x, 4);
     let triple = |n: u64, x: u64| {
@@ -119,7 +198,14 @@ fn candidates(now: &Masks, next: &Masks, before: &mut Before) -> u64 {
         let second = x & (x >> 2 | x >> 3 | x >> 4 | 0xf << 60);
         first & near(first, second)
     };
-    let mut found = triple(now.dot, next.dot) | triple(now.dash, next.dash);
+    let hex = now.hex;
+    let inside = behind(hex, before.hex, 1) & ahead(hex, next.hex, 1);
+    push(triple(now.dot, next.dot) & inside, begin, &mut events.dots);
+    if now.dash != 0 {
+        push(triple(now.dash, next.dash) & inside, begin, &mut events.dashes);
+        let own = ahead(now.dash, next.dash, 7) | ahead(now.small_r, next.small_r, 1);
+        push(now.dash & own, begin, &mut events.owns);
+    }
     // `::`, or a colon with another 10 to 25 places on and a nearer one
     let colon = now.colon;
     if colon != 0 {
@@ -134,63 +220,53 @@ fn candidates(now: &Masks, next: &Masks, before: &mut Before) -> u64 {
         let sixteen_next = eight_next | eight_next >> 8;
         let far = ahead(sixteen, sixteen_next, 10);
         let close = ahead(eight, eight_next, 2);
+        push(double | colon & far & close, begin, &mut events.colons);
         // five colons three apart: hardware addresses
         let pair = colon & ahead(colon, next.colon, 3);
         let pair_next = next.colon & (next.colon >> 3 | 0x7 << 61);
         let mac = pair & ahead(pair, pair_next, 6) & ahead(colon, next.colon, 12);
+        push(mac, begin, &mut events.pairs);
         let url = colon & ahead(now.slash, next.slash, 1) & ahead(now.slash, next.slash, 2);
-        found |= double | colon & far & close | mac | url;
+        push(url, begin, &mut events.urls);
     }
     // what may end the name of a header or a parameter
-    let separators = colon | now.equals;
-    found |= separators & behind(now.header_end, before.header_end, 1) | now.equals;
-    // art32's own tokens and markers
-    found |= now.dash & (ahead(now.dash, next.dash, 7) | ahead(now.small_r, next.small_r, 1));
-    found |= now.letter_b & ahead(now.letter_ae, next.letter_ae, 1);
-    found |= now.at | now.bracket | now.slash | now.newline | now.escape;
+    let named = (colon | now.equals) & behind(now.header_end, before.header_end, 1) | now.equals;
+    push_if(named, begin, &mut events.separators, |place| {
+        let last = back(place, 1);
+        text[place] == b':'
+            || last == b']'
+            || is_header_end(last)
+            || config.ends_parameter(back(place, 2), last)
+    });
+    let slash = now.slash
+        & ahead(now.path_second, next.path_second, 1)
+        & ahead(now.path_third, next.path_third, 2);
+    push_if(slash, begin, &mut events.slashes, |place| {
+        config.begins_path(byte(place + 1), byte(place + 2))
+    });
+    let date = now.bracket & ahead(now.slash, next.slash, 3);
+    push_if(date, begin, &mut events.brackets, |place| {
+        back(place, 1) == b' ' && is_digit(byte(place + 1))
+    });
+    push(now.letter_b & ahead(now.letter_ae, next.letter_ae, 1), begin, &mut events.letters);
+    push(now.at, begin, &mut events.ats);
+    push(now.newline, begin, &mut events.newlines);
+    push(now.escape, begin, &mut events.escapes);
     // eight hexadecimal digits and a dot
-    let two = now.hex & behind(now.hex, before.hex, 1);
+    let two = hex & behind(hex, before.hex, 1);
     let four = two & behind(two, before.two, 2);
     let eight = four & behind(four, before.four, 4);
-    found |= now.dot & behind(eight, before.eight, 1);
-    *before = Before {
-        header_end: now.header_end,
-        hex: now.hex,
-        two,
-        four,
-        eight,
-    };
-    found
+    push(now.dot & behind(eight, before.eight, 1), begin, &mut events.hex_dots);
+    *before = Before { header_end: now.header_end, hex, two, four, eight };
 }
 
-/// A closer look at what the masks have found.
-#[inline(always)]
-fn matters(text: &[u8], place: usize, config: &Config) -> bool {
-    let byte = |index: usize| if index < text.len() { text[index] } else { 0 };
-    let back = |count: usize| if place >= count { text[place - count] } else { 0 };
-    match text[place] {
-        b'.' => is_hex(back(1)) && (is_hex(byte(place + 1)) || is_hex(back(8))),
-        b'/' => {
-            config.path_begins[usize::from(byte(place + 1)) << 8 | usize::from(byte(place + 2))]
-        }
-        b'[' => {
-            back(1) == b' ' && byte(place + 3) == b'/' && is_digit(byte(place + 1))
-        }
-        b'=' => {
-            let last = back(1);
-            if last == b']' || matches!(last, b'n' | b'e' | b'y' | b'N' | b'E' | b'Y' | b'"' | b'\'' | b' ')
-            {
-                return true;
-            }
-            let small = |letter: u8| usize::from(letter.to_ascii_lowercase());
-            config.parameter_ends[small(back(2)) << 8 | small(last)]
-        }
-        _ => true,
-    }
+fn is_header_end(byte: u8) -> bool {
+    CLASSES[usize::from(byte)] & 2 != 0
 }
 
 fn portable_masks(block: &[u8; 64]) -> Masks {
-    let mut masks = Masks::default();
+    // without a look at the sets of the configuration: the closer look sorts these out
+    let mut masks = Masks { path_second: !0, path_third: !0, ..Masks::default() };
     for (index, &byte) in block.iter().enumerate() {
         let bit = 1u64 << index;
         let class = CLASSES[usize::from(byte)];
@@ -266,7 +342,7 @@ const fn classes() -> [u8; 256] {
 
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use super::{candidates, matters, Before, Config, Masks, HEADER_END};
+    use super::{candidates, Before, Config, Events, Masks, HEADER_END};
     use std::arch::x86_64::*;
 
     /// A set of ASCII bytes as two tables: a byte is in it when the rows of its halves share a bit.
@@ -286,11 +362,11 @@ mod avx2 {
     static HIGH: [u8; 16] = [1, 2, 4, 8, 16, 32, 64, 128, 0, 0, 0, 0, 0, 0, 0, 0];
 
     #[target_feature(enable = "avx2")]
-    pub unsafe fn scan(text: &[u8], config: &Config, events: &mut Vec<u32>) {
+    pub unsafe fn scan(text: &[u8], config: &Config, events: &mut Events) {
         macro_rules! masks {
-            ($block:expr) => {
+            ($block:expr, $config:expr) => {
                 // SAFETY: this function runs where there is AVX2 only.
-                unsafe { masks($block) }
+                unsafe { masks($block, $config) }
             };
         }
         scan_with!(text, config, events, masks);
@@ -298,7 +374,7 @@ mod avx2 {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn masks(block: &[u8; 64]) -> Masks {
+    unsafe fn masks(block: &[u8; 64], config: &Config) -> Masks {
         // SAFETY: called from `scan` alone; the loads are within the block and the tables.
         unsafe {
             let low = _mm256_loadu_si256(block.as_ptr().cast());
@@ -350,6 +426,8 @@ mod avx2 {
                     | equal!(low_small, high_small, b'e'),
                 hex: member!(HEX),
                 header_end: member!(HEADER),
+                path_second: member!(config.path_second),
+                path_third: member!(config.path_third),
             }
         }
     }
