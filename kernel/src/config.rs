@@ -123,6 +123,7 @@ impl Config {
         }
         config.paths.sort_by_key(|path| path.len());
         config.parameters.sort();
+        config.file_types.sort();
         Some(config)
     }
 
@@ -179,7 +180,7 @@ impl Config {
                 self.paths.push(value.to_vec());
             }
             b'P' => self.products.push(value.to_vec()),
-            b'F' => self.file_types.push(value.to_vec()),
+            b'F' if value.len() <= 8 => self.file_types.push(value.to_vec()),
             b'M' => self.mailboxes.push(value.to_vec()),
             b'S' => self.suffixes.push(value.to_vec()),
             b'O' => self.oid_roots.push(
@@ -214,7 +215,14 @@ impl Config {
     }
 
     pub fn is_file_type(&self, label: &[u8]) -> bool {
-        contains(&self.file_types, label)
+        let mut small = [0u8; 8];
+        let length = label.len();
+        if length > small.len() {
+            return false;
+        }
+        small[..length].copy_from_slice(label);
+        small.make_ascii_lowercase();
+        self.file_types.binary_search_by(|each| each.as_slice().cmp(&small[..length])).is_ok()
     }
 }
 

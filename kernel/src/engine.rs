@@ -3,9 +3,9 @@
 
 use crate::bytes::*;
 use crate::config::*;
-use crate::fields::{self, Line, Places};
+use crate::fields::{self, Line};
 use crate::replace::{self, Cache};
-use crate::scan::{Events, LISTS};
+use crate::scan::Events;
 use crate::span::{Form, Kind, Span, KINDS};
 use crate::text::{decode, Text};
 use crate::{ipv4, ipv6, names};
@@ -19,48 +19,14 @@ pub struct Engine {
     scan: Scan,
     pub counts: [u64; KINDS],
     pub out: Vec<u8>,
-    events: Events,
-    line_events: Events,
-    work: Work,
     cache: Cache,
+    block: Work,
+    line: Work,
+    slow: Vec<(usize, usize)>,
+    dirty: Vec<(usize, usize)>,
 }
 
-/// How far the events of a block have been handed out to lines.
-#[derive(Default)]
-struct Cursors {
-    lists: [usize; LISTS],
-    escapes: usize,
-}
-
-impl Cursors {
-    /// The events of the next line, whether there are any, and whether it may hold escapes.
-    fn take<'a>(
-        &mut self,
-        events: &'a Events,
-        begin: usize,
-        end: usize,
-    ) -> (Places<'a>, bool, bool) {
-        let end = end as u32;
-        let mut any = false;
-        let mut lists: [&[u32]; LISTS] = [&[]; LISTS];
-        for ((list, from), cursor) in lists.iter_mut().zip(events.lists()).zip(&mut self.lists) {
-            let first = *cursor;
-            let mut last = first;
-            while last < from.len() && from[last] < end {
-                last += 1;
-            }
-            *list = &from[first..last];
-            *cursor = last;
-            any |= last > first;
-        }
-        let first = self.escapes;
-        while self.escapes < events.escapes.len() && events.escapes[self.escapes] < end {
-            self.escapes += 1;
-        }
-        (Places { lists, base: begin as u32 }, any, self.escapes > first)
-    }
-}
-
+/// What one search needs and finds: in a block of lines, or in one line that may hold escapes.
 #[derive(Default)]
 struct Work {
     data: Vec<u8>,
@@ -78,92 +44,141 @@ impl Engine {
             scan,
             counts: [0; KINDS],
             out: Vec::new(),
-            events: Events::default(),
-            line_events: Events::default(),
-            work: Work::default(),
             cache,
+            block: Work::default(),
+            line: Work::default(),
+            slow: Vec::new(),
+            dirty: Vec::new(),
         }
     }
 
     /// Puts the scrubbed block into `out`; the result is the number of lines.
+    ///
+    /// Lines without escapes are searched all at once. Those with escapes, those that were cut, and
+    /// those in which something that goes is glued to something else are taken one by one.
     pub fn scrub(&mut self, block: &[u8]) -> u64 {
-        let mut out = std::mem::take(&mut self.out);
-        let mut events = std::mem::take(&mut self.events);
-        out.clear();
-        out.reserve(block.len() + block.len() / 8);
-        (self.scan)(block, &self.config, &mut events);
-        let mut cursors = Cursors::default();
-        let mut lines = 0;
-        let mut begin = 0;
-        let mut copied = 0;
-        for &place in &events.newlines {
-            let end = place as usize;
-            self.line(block, begin, end, &events, &mut cursors, &mut copied, &mut out);
-            lines += 1;
-            begin = end + 1;
-        }
-        if begin < block.len() {
-            self.line(block, begin, block.len(), &events, &mut cursors, &mut copied, &mut out);
-            lines += 1;
-        }
-        out.extend_from_slice(&block[copied..]);
-        self.out = out;
-        self.events = events;
-        lines
+        self.out.clear();
+        self.out.reserve(block.len() + block.len() / 8);
+        (self.scan)(block, &self.config, &mut self.block.events);
+        self.find_slow(block);
+        self.block.spans.clear();
+        self.block.spans.extend(self.slow.iter().map(|&(begin, end)| Span::wall(begin, end)));
+        self.block.source.clear();
+        apply(
+            Text { data: block, source: None },
+            &self.block.events,
+            &self.config,
+            &mut self.block.spans,
+            &mut self.block.new,
+        );
+        self.find_dirty(block);
+        let lines = self.block.events.newlines.len();
+        self.emit(block);
+        (lines + usize::from(block.last().map_or(false, |&byte| byte != b'\n'))) as u64
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn line(
-        &mut self,
-        block: &[u8],
-        begin: usize,
-        end: usize,
-        events: &Events,
-        cursors: &mut Cursors,
-        copied: &mut usize,
-        out: &mut Vec<u8>,
-    ) {
-        let cut = self.config.cut_length.map_or(false, |length| end - begin >= length);
-        let (places, any, escaped) = cursors.take(events, begin, end);
-        if !any && !escaped && !cut {
-            return;
+    /// Lines with escapes, and lines that were cut.
+    fn find_slow(&mut self, block: &[u8]) {
+        self.slow.clear();
+        let escapes = &self.block.events.escapes;
+        let mut next = 0;
+        let mut begin = 0;
+        let ends = self.block.events.newlines.iter().map(|&place| place as usize);
+        for end in ends.chain(std::iter::once(block.len())) {
+            let first = next;
+            while next < escapes.len() && (escapes[next] as usize) < end {
+                next += 1;
+            }
+            let cut = self.config.cut_length.map_or(false, |length| end - begin >= length);
+            if (next > first || cut) && end > begin {
+                self.slow.push((begin, end));
+            }
+            begin = end + 1;
         }
-        let line = &block[begin..end];
-        let apart = self.work.find(line, escaped, places, cut, &self.config, self.scan);
+    }
+
+    /// Lines in which something that goes does not stand apart; they join the slow ones.
+    fn find_dirty(&mut self, block: &[u8]) {
+        self.dirty.clear();
+        let mut known = 0;
+        let mut before = usize::MAX;
+        for span in &self.block.spans {
+            if is_replaced(span) && span.start >= known && !is_apart(block, span, before) {
+                let begin = skip_back(block, span.start, |byte| byte != b'\n');
+                known = skip(block, span.end, |byte| byte != b'\n');
+                self.dirty.push((begin, known));
+            }
+            before = span.end;
+        }
+        if !self.dirty.is_empty() {
+            self.slow.append(&mut self.dirty);
+            self.slow.sort_unstable();
+        }
+    }
+
+    fn emit(&mut self, block: &[u8]) {
+        let spans = std::mem::take(&mut self.block.spans);
+        let slow = std::mem::take(&mut self.slow);
+        let mut out = std::mem::take(&mut self.out);
+        let mut slow_next = 0;
+        let mut copied = 0;
+        for span in &spans {
+            while slow_next < slow.len() && slow[slow_next].0 <= span.start {
+                let (begin, end) = slow[slow_next];
+                out.extend_from_slice(&block[copied..begin]);
+                self.line(&block[begin..end], &mut out);
+                copied = end;
+                slow_next += 1;
+            }
+            // a slow line has done all that is in it
+            if span.kind == Kind::Wall || span.start < copied {
+                continue;
+            }
+            self.counts[span.kind as usize] += 1;
+            if is_replaced(span) {
+                out.extend_from_slice(&block[copied..span.start]);
+                replace::write(span, block, &self.config, &mut self.cache, &mut out);
+                copied = span.end;
+            }
+        }
+        for &(begin, end) in &slow[slow_next..] {
+            out.extend_from_slice(&block[copied..begin]);
+            self.line(&block[begin..end], &mut out);
+            copied = end;
+        }
+        out.extend_from_slice(&block[copied..]);
+        self.block.spans = spans;
+        self.slow = slow;
+        self.out = out;
+    }
+
+    /// Writes a line, looks at what has become of it, and so on until nothing changes.
+    fn line(&mut self, line: &[u8], out: &mut Vec<u8>) {
+        let apart = self.line.find(line, &self.config, self.scan);
         let mut replaced = false;
-        for span in &self.work.spans {
+        for span in &self.line.spans {
             if span.kind != Kind::Wall {
                 self.counts[span.kind as usize] += 1;
             }
             replaced |= is_replaced(span);
         }
         if !replaced {
+            out.extend_from_slice(line);
             return;
         }
-        out.extend_from_slice(&block[*copied..begin]);
-        *copied = end;
         if apart {
             self.write(line, out);
-        } else {
-            self.again(line, out);
+            return;
         }
-    }
-
-    /// Writes a line, looks at what has become of it, and so on until nothing changes.
-    fn again(&mut self, line: &[u8], out: &mut Vec<u8>) {
         let mut now = Vec::with_capacity(line.len() + 64);
         self.write(line, &mut now);
         let mut before = line.to_vec();
-        let mut events = std::mem::take(&mut self.line_events);
         for _ in 1..MOST_TURNS {
             if now == before {
                 break;
             }
-            (self.scan)(&now, &self.config, &mut events);
-            let (places, _, escaped) = Cursors::default().take(&events, 0, now.len());
-            let cut = self.config.cut_length.map_or(false, |length| now.len() >= length);
-            let apart = self.work.find(&now, escaped, places, cut, &self.config, self.scan);
-            if !self.work.spans.iter().any(is_replaced) {
+            let apart = self.line.find(&now, &self.config, self.scan);
+            if !self.line.spans.iter().any(is_replaced) {
                 break;
             }
             std::mem::swap(&mut before, &mut now);
@@ -173,17 +188,16 @@ impl Engine {
                 break;
             }
         }
-        self.line_events = events;
         out.extend_from_slice(&now);
     }
 
     fn write(&mut self, line: &[u8], out: &mut Vec<u8>) {
         let mut end = 0;
-        for span in &self.work.spans {
+        for span in &self.line.spans {
             if is_replaced(span) {
-                let (start, stop) = self.work.places(span);
+                let (start, stop) = self.line.places(span);
                 out.extend_from_slice(&line[end..start]);
-                let text = self.work.text(line);
+                let text = self.line.text(line);
                 replace::write(span, text, &self.config, &mut self.cache, out);
                 end = stop;
             }
@@ -194,11 +208,11 @@ impl Engine {
     /// Like `write`, and counts what was not there before.
     fn write_counting(&mut self, line: &[u8], out: &mut Vec<u8>) {
         let mut end = 0;
-        for span in &self.work.spans {
+        for span in &self.line.spans {
             if is_replaced(span) {
-                let (start, stop) = self.work.places(span);
+                let (start, stop) = self.line.places(span);
                 out.extend_from_slice(&line[end..start]);
-                let text = self.work.text(line);
+                let text = self.line.text(line);
                 let length = out.len();
                 replace::write(span, text, &self.config, &mut self.cache, out);
                 if out[length..] != line[start..stop] {
@@ -217,101 +231,88 @@ fn is_replaced(span: &Span) -> bool {
 
 type Rule = for<'a> fn(&Line<'a>, &[Span], &mut Vec<Span>);
 
-const fn needs(lists: &[usize]) -> u16 {
-    let mut bits = 0;
-    let mut index = 0;
-    while index < lists.len() {
-        bits |= 1 << lists[index];
-        index += 1;
-    }
-    bits
-}
-
-/// The rules in the order of their precedence, with the events of which they need one, and the
-/// kind that the configuration can leave.
-static ORDER: [(Rule, u16, u8); 14] = [
-    (|line, _, out| fields::credentials(line, out), needs(&[7, 11]), LEAVE_CREDENTIAL),
-    (fields::parameters, needs(&[7]), LEAVE_PARAMETER),
-    (fields::paths, needs(&[8]), LEAVE_PATH),
-    (fields::user, needs(&[9]), LEAVE_USER),
-    (fields::authorities, needs(&[6]), 0),
-    (fields::own, needs(&[3]), 0),
-    (fields::emails, needs(&[10]), LEAVE_EMAIL),
-    (names::pointers, needs(&[0]), LEAVE_NAME),
-    (names::dashed, needs(&[2]), LEAVE_NAME),
-    (names::dotted, needs(&[0]), LEAVE_NAME),
-    (names::hex_labels, needs(&[1]), LEAVE_NAME),
-    (names::hardware, needs(&[2, 5]), LEAVE_MAC),
-    (ipv6::find, needs(&[4]), 0),
-    (ipv4::find, needs(&[0]), 0),
+/// The rules in the order of their precedence, with the kind that the configuration can leave.
+static ORDER: [(Rule, u8); 14] = [
+    (fields::credentials, LEAVE_CREDENTIAL),
+    (fields::parameters, LEAVE_PARAMETER),
+    (fields::paths, LEAVE_PATH),
+    (fields::user, LEAVE_USER),
+    (fields::authorities, 0),
+    (fields::own, 0),
+    (fields::emails, LEAVE_EMAIL),
+    (names::pointers, LEAVE_NAME),
+    (names::dashed, LEAVE_NAME),
+    (names::dotted, LEAVE_NAME),
+    (names::hex_labels, LEAVE_NAME),
+    (names::hardware, LEAVE_MAC),
+    (ipv6::find, 0),
+    (ipv4::find, 0),
 ];
+
+/// Adds to `spans`, which are in order, what the rules find between them.
+fn apply(
+    text: Text,
+    events: &Events,
+    config: &Config,
+    spans: &mut Vec<Span>,
+    new: &mut Vec<Span>,
+) {
+    let line = Line { text, newlines: &events.newlines, events, config };
+    for (rule, kind) in &ORDER {
+        if config.leaves(*kind) {
+            continue;
+        }
+        new.clear();
+        rule(&line, spans, new);
+        if let Some(first) = new.first() {
+            let in_order = spans.last().map_or(true, |last| last.start < first.start);
+            spans.append(new);
+            if !in_order {
+                spans.sort_by_key(|span| span.start);
+            }
+        }
+    }
+}
 
 impl Work {
     /// Finds the spans of a line, with places in its decoded text; whether all stand apart.
-    /// Those of `find_literal` follow the others and count in the line itself.
-    fn find(
-        &mut self,
-        line: &[u8],
-        escaped: bool,
-        places: Places<'_>,
-        cut: bool,
-        config: &Config,
-        scan: Scan,
-    ) -> bool {
-        let Work { data, source, events: own_events, new, spans } = self;
+    fn find(&mut self, line: &[u8], config: &Config, scan: Scan) -> bool {
+        let Work { data, source, events, new, spans } = self;
         spans.clear();
-        let decoded = escaped && decode(line, data, source);
-        let (text, places) = if decoded {
-            scan(data, config, own_events);
-            let (places, _, _) = Cursors::default().take(own_events, 0, data.len());
-            (Text { data, source: Some(source) }, places)
+        let decoded = decode(line, data, source);
+        let text = if decoded {
+            Text { data, source: Some(source) }
         } else {
             source.clear();
-            (Text { data: line, source: None }, places)
+            Text { data: line, source: None }
         };
-        let mut present = 0u16;
-        for (index, list) in places.lists.iter().enumerate() {
-            present |= u16::from(!list.is_empty()) << index;
-        }
-        let line_of = Line { text, places, config };
-        if present != 0 {
-            for (rule, needs, kind) in &ORDER {
-                if needs & present != 0 && !config.leaves(*kind) {
-                    let old = spans.len();
-                    new.clear();
-                    rule(&line_of, spans, new);
-                    if !new.is_empty() {
-                        let first = new[0].start;
-                        spans.append(new);
-                        if old > 0 && spans[old - 1].start > first {
-                            spans.sort_by_key(|span| span.start);
-                        }
-                    }
-                }
-            }
-        }
-        if cut {
+        scan(text.data, config, events);
+        apply(text, events, config, spans, new);
+        if config.cut_length.map_or(false, |length| line.len() >= length) {
             if let Some(span) = cut_end(text.data, spans.last().map_or(0, |span| span.end)) {
                 spans.push(span);
             }
         }
-        let mut apart = are_apart(text.data, spans);
+        let mut before = usize::MAX;
+        let mut apart = true;
+        for span in spans.iter() {
+            apart &= !is_replaced(span) || is_apart(text.data, span, before);
+            before = span.end;
+        }
         if decoded {
-            let before = spans.len();
+            let count = spans.len();
             new.clear();
             find_literal(line, &text, spans, config, new);
-            spans.append(new);
-            apart &= spans.len() == before;
-            if spans.len() > before {
-                // a literal address overlaps no other span, so that places in the line give order
-                let place = |span: &Span, literal: bool| {
-                    if literal { span.start } else { source[span.start] as usize }
-                };
-                let mut order: Vec<(usize, Span)> = spans
-                    .iter()
-                    .enumerate()
-                    .map(|(index, span)| (place(span, index >= before), *span))
-                    .collect();
+            apart &= new.is_empty();
+            if !new.is_empty() {
+                spans.append(new);
+                // a literal address overlaps no other span: places in the line give the order
+                let mut order: Vec<(usize, Span)> = Vec::with_capacity(spans.len());
+                for (index, span) in spans.iter().enumerate() {
+                    let literal = index >= count;
+                    let start = if literal { span.start } else { text.place(span.start) };
+                    order.push((start, *span));
+                }
                 order.sort_by_key(|&(start, _)| start);
                 spans.clear();
                 spans.extend(order.into_iter().map(|(_, span)| span));
@@ -376,22 +377,17 @@ fn find_literal(line: &[u8], text: &Text, spans: &[Span], config: &Config, out: 
     }
 }
 
-fn are_apart(text: &[u8], spans: &[Span]) -> bool {
-    let mut end = usize::MAX;
-    for span in spans {
-        if span.form != Form::Stays {
-            let left = span.start == 0
-                || matches!(
-                    text[span.start - 1],
-                    b' ' | b'"' | b'[' | b'(' | b',' | b';' | b'<' | b'=' | b'/' | b'\'' | b'\t' | b'{' | b'|'
-                );
-            if !left || span.start == end || !ends_word(text, span.end) {
-                return false;
-            }
-        }
-        end = span.end;
-    }
-    true
+/// Whether nothing around a span can change its meaning when the span has gone; `before` is the end
+/// of the span before it.
+#[inline(always)]
+fn is_apart(text: &[u8], span: &Span, before: usize) -> bool {
+    let left = span.start == 0
+        || matches!(
+            text[span.start - 1],
+            b' ' | b'"' | b'[' | b'(' | b',' | b';' | b'<' | b'=' | b'/' | b'\'' | b'\t' | b'{' | b'|'
+                | b'\n'
+        );
+    left && span.start != before && ends_word(text, span.end)
 }
 
 /// Whether a word ends here, perhaps with a full stop or with a colon and a port.
@@ -411,7 +407,7 @@ fn ends_word(text: &[u8], end: usize) -> bool {
     place >= text.len()
         || matches!(
             text[place],
-            b' ' | b'"' | b']' | b')' | b'>' | b',' | b';' | b'/' | b'\'' | b'\t' | b'}' | b'|' | b'&' | b'?' | b'\r'
+            b' ' | b'"' | b']' | b')' | b'>' | b',' | b';' | b'/' | b'\'' | b'\t' | b'}' | b'|' | b'&' | b'?' | b'\r' | b'\n'
         )
 }
 

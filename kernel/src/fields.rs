@@ -3,39 +3,33 @@
 
 use crate::bytes::*;
 use crate::config::*;
-use crate::scan::LISTS;
+use crate::scan::Events;
 use crate::span::*;
 use crate::text::Text;
 
-/// A line with the places at which rules look.
+/// A line, or a block of lines, with the places at which rules look.
 pub struct Line<'a> {
     pub text: Text<'a>,
-    pub places: Places<'a>,
+    /// Where lines end, when the text is several of them.
+    pub newlines: &'a [u32],
+    pub events: &'a Events,
     pub config: &'a Config,
 }
 
-/// The events of one line, and where it begins in the text that they count in.
-#[derive(Clone, Copy)]
-pub struct Places<'a> {
-    pub lists: [&'a [u32]; LISTS],
-    pub base: u32,
-}
 
 macro_rules! places {
-    ($($name:ident $index:literal)*) => {
+    ($($name:ident)*) => {
         impl<'a> Line<'a> {
             $(#[inline(always)]
             pub fn $name(&self) -> impl Iterator<Item = usize> + 'a {
-                let base = self.places.base;
-                self.places.lists[$index].iter().map(move |&place| (place - base) as usize)
+                self.events.$name.iter().map(|&place| place as usize)
             })*
         }
     };
 }
 
 places! {
-    dots 0 hex_dots 1 dashes 2 owns 3 colons 4 pairs 5 urls 6 separators 7 slashes 8 brackets 9
-    ats 10 letters 11
+    dots hex_dots dashes owns colons pairs urls separators slashes brackets ats letters
 }
 
 const HEX_KEY: usize = 6;
@@ -145,8 +139,9 @@ fn is_coded(value: &[u8]) -> bool {
         || value.windows(2).any(|two| two[0].is_ascii_lowercase() && two[1].is_ascii_uppercase())
 }
 
-pub fn credentials(line: &Line, out: &mut Vec<Span>) {
+pub fn credentials(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
     let text = line.text.data;
+    let mut gaps = Gaps::new(walls, text.len());
     let mut position = 0;
     let mut separators = line.separators().peekable();
     let mut letters = line.letters().peekable();
@@ -157,7 +152,7 @@ pub fn credentials(line: &Line, out: &mut Vec<Span>) {
             (_, None) => separators.next(),
         };
         let place = match place {
-            Some(place) if place < position => continue,
+            Some(place) if place < position || gaps.at(place).is_none() => continue,
             Some(place) => place,
             None => return,
         };
@@ -172,7 +167,10 @@ pub fn credentials(line: &Line, out: &mut Vec<Span>) {
                     start += 1;
                 }
                 let mut end = start;
-                while end < text.len() && !(text[end] == b'"' && line.text.is_raw(end)) {
+                while end < text.len()
+                    && text[end] != b'\n'
+                    && !(text[end] == b'"' && line.text.is_raw(end))
+                {
                     end += 1;
                 }
                 put(text, start, end, Kind::Credential, out);
@@ -207,15 +205,18 @@ fn parameter_value(text: &Text, start: usize, high: usize) -> (usize, usize) {
     let mut end = start;
     if closing != 0 {
         end += 1;
-        while end < high && !(data[end] == closing && text.is_raw(end)) {
+        while end < high && data[end] != b'\n' && !(data[end] == closing && text.is_raw(end)) {
             end += 1;
         }
         return (start + 1, end);
     }
     while end < high {
         let ends = match data[end] {
-            b' ' | b'"' | b'&' | b';' | b'<' | b'>' | b')' | b']' | b'}' | b'|' | b'#' | b'\t' => true,
-            b',' => end + 1 == high || (data[end + 1] == b' ' && text.is_raw(end + 1)),
+            b' ' | b'"' | b'&' | b';' | b'<' | b'>' | b')' | b']' | b'}' | b'|' | b'#' | b'\t'
+            | b'\n' => true,
+            b',' => end + 1 == high
+                || data[end + 1] == b'\n'
+                || (data[end + 1] == b' ' && text.is_raw(end + 1)),
             _ => false,
         };
         if ends && text.is_raw(end) {
@@ -301,6 +302,7 @@ pub fn paths(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
             let ends = matches!(
                 data[end],
                 b' ' | b'"' | b'\'' | b'?' | b'&' | b'#' | b'/' | b';' | b'<' | b'>' | b')' | b'\t'
+                    | b'\n'
             );
             if ends && text.is_raw(end) {
                 break;
@@ -326,33 +328,41 @@ fn is_date(text: &[u8], bracket: usize) -> bool {
 
 pub fn user(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
     let text = line.text.data;
-    let high = match Gaps::new(walls, text.len()).at(0) {
-        Some((0, high)) => high,
-        _ => return,
-    };
-    let data = &text[..high];
-    let first = match data.iter().position(|&byte| byte == b' ') {
-        Some(first) if first > 0 => first,
-        _ => return,
-    };
-    let second = match data[first + 1..].iter().position(|&byte| byte == b' ') {
-        Some(distance) => first + 1 + distance,
-        None => return,
-    };
+    let mut gaps = Gaps::new(walls, text.len());
+    let mut newlines = line.newlines.iter().map(|&place| place as usize).peekable();
+    let mut begin = 0;
+    let mut done = usize::MAX;
     for place in line.brackets() {
-        if place >= high {
-            return;
-        }
-        if place >= second + 2 && data[place - 1] == b' ' && is_date(data, place)
-        {
-            let mut start = second + 1;
-            let end = place - 1;
-            if data[start..].starts_with(b"- ") {
-                start += 2;
+        while let Some(&newline) = newlines.peek() {
+            if newline > place {
+                break;
             }
-            put(data, start, end, Kind::User, out);
-            return;
+            begin = newline + 1;
+            newlines.next();
         }
+        // the first date of the line, before anything else that was found in it
+        if begin == done || !is_date(text, place) {
+            continue;
+        }
+        let (low, high) = match gaps.at(place) {
+            Some(gap) => gap,
+            None => continue,
+        };
+        if low > begin || place + 13 > high {
+            continue;
+        }
+        let data = &text[begin..place - 1];
+        let mut blanks = data.iter().enumerate().filter(|(_, &byte)| byte == b' ');
+        let second = match (blanks.next(), blanks.next()) {
+            (Some((first, _)), Some((second, _))) if first > 0 => begin + second,
+            _ => continue,
+        };
+        done = begin;
+        let mut start = second + 1;
+        if text[start..].starts_with(b"- ") {
+            start += 2;
+        }
+        put(text, start, place - 1, Kind::User, out);
     }
 }
 

@@ -93,7 +93,7 @@ pub fn follows_product(data: &[u8], low: usize, start: usize, config: &Config) -
         text.ends_with(name)
             && match text.len() - name.len() {
                 0 => true,
-                begin => matches!(text[begin - 1], b' ' | b'"' | b'(' | b';' | b'+' | b','),
+                begin => matches!(text[begin - 1], b' ' | b'"' | b'(' | b';' | b'+' | b',' | b'\n'),
             }
     })
 }

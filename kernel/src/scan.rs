@@ -55,31 +55,16 @@ pub struct Events {
     pub letters: Vec<u32>,
 }
 
-pub const LISTS: usize = 12;
-
 impl Events {
-    pub fn clear(&mut self) {
-        self.newlines.clear();
-        self.escapes.clear();
-        for list in self.lists_mut() {
+    fn clear(&mut self) {
+        for list in [
+            &mut self.newlines, &mut self.escapes, &mut self.dots, &mut self.hex_dots,
+            &mut self.dashes, &mut self.owns, &mut self.colons, &mut self.pairs, &mut self.urls,
+            &mut self.separators, &mut self.slashes, &mut self.brackets, &mut self.ats,
+            &mut self.letters,
+        ] {
             list.clear();
         }
-    }
-
-    /// All but newlines and escapes, in the order of `Places`.
-    pub fn lists(&self) -> [&Vec<u32>; LISTS] {
-        [
-            &self.dots, &self.hex_dots, &self.dashes, &self.owns, &self.colons, &self.pairs,
-            &self.urls, &self.separators, &self.slashes, &self.brackets, &self.ats, &self.letters,
-        ]
-    }
-
-    fn lists_mut(&mut self) -> [&mut Vec<u32>; LISTS] {
-        [
-            &mut self.dots, &mut self.hex_dots, &mut self.dashes, &mut self.owns, &mut self.colons,
-            &mut self.pairs, &mut self.urls, &mut self.separators, &mut self.slashes,
-            &mut self.brackets, &mut self.ats, &mut self.letters,
-        ]
     }
 }
 
