@@ -29,7 +29,7 @@ macro_rules! places {
 }
 
 places! {
-    dots hex_dots dashes owns colons pairs urls separators slashes brackets ats letters
+    dots name_dots hex_dots dashes owns colons pairs urls separators slashes brackets ats letters
 }
 
 const HEX_KEY: usize = 6;
@@ -261,7 +261,11 @@ pub fn parameters(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
         if begin == end || end - begin > 64 || begin < position {
             continue;
         }
-        if !is_listed(&data[begin..end], &line.config.parameters) {
+        let name = &data[begin..end];
+        let before = if name.len() > 1 { name[name.len() - 2] } else { 0 };
+        if !line.config.ends_parameter(before, name[name.len() - 1])
+            || !is_listed(name, &line.config.parameters)
+        {
             continue;
         }
         position = start;
@@ -349,6 +353,14 @@ pub fn user(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
             None => continue,
         };
         if low > begin || place + 13 > high {
+            continue;
+        }
+        // ` - - [`, and no blank before: nobody
+        let nobody = place >= begin + 6
+            && &text[place - 5..place] == b" - - "
+            && !text[begin..place - 5].contains(&b' ');
+        if nobody {
+            done = begin;
             continue;
         }
         let data = &text[begin..place - 1];

@@ -152,6 +152,13 @@ fn is_like(text: &[u8]) -> bool {
 
 fn parse(data: &[u8], start: usize, body: usize, end: usize, line: &Line) -> Option<Span> {
     let text = &data[start..body];
+    if body == end && !is_word(at(data, end)) {
+        let (length, address) = longest(text);
+        // the usual case at once: an address and nothing else
+        if length == text.len() && address != 0 && at(data, end) != b'%' {
+            return Some(exempted(address_span(start, end, address), line));
+        }
+    }
     if !is_like(text) {
         return None;
     }

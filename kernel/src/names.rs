@@ -14,7 +14,7 @@ pub fn pointers(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
     let mut gaps = Gaps::new(walls, text.len());
     let mut skipped = 0;
     let mut floor = 0;
-    for place in line.dots() {
+    for place in line.name_dots() {
         if place < skipped {
             continue;
         }
@@ -190,7 +190,7 @@ pub fn dotted(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
     let mut names = Names::new();
     let mut gap_low = usize::MAX;
     let mut skipped = 0;
-    for place in line.dots() {
+    for place in line.name_dots() {
         if place < skipped {
             continue;
         }

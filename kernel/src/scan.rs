@@ -3,7 +3,7 @@
 //! A place that is found in vain costs time; one that is missed costs an address. So each mask
 //! takes in more than its rule, and reads ahead by less than 64 bytes.
 
-use crate::bytes::is_digit;
+use crate::bytes::{is_digit, is_label, skip};
 use crate::config::Config;
 
 /// One bit for each of 64 bytes.
@@ -34,6 +34,8 @@ pub struct Events {
     pub escapes: Vec<u32>,
     /// The first of three dots, near to each other, as between four numbers.
     pub dots: Vec<u32>,
+    /// Those of them behind whose digits and dots a letter or a dash follows.
+    pub name_dots: Vec<u32>,
     /// A dot behind eight hexadecimal digits.
     pub hex_dots: Vec<u32>,
     /// The first of three dashes, near to each other.
@@ -58,7 +60,7 @@ pub struct Events {
 impl Events {
     fn clear(&mut self) {
         for list in [
-            &mut self.newlines, &mut self.escapes, &mut self.dots, &mut self.hex_dots,
+            &mut self.newlines, &mut self.escapes, &mut self.dots, &mut self.name_dots, &mut self.hex_dots,
             &mut self.dashes, &mut self.owns, &mut self.colons, &mut self.pairs, &mut self.urls,
             &mut self.separators, &mut self.slashes, &mut self.brackets, &mut self.ats,
             &mut self.letters,
@@ -161,6 +163,9 @@ struct Before {
     two: u64,
     four: u64,
     eight: u64,
+    /// Where the digits and dots end that were looked at last, and whether a name goes on there.
+    run_end: usize,
+    run_named: bool,
 }
 
 #[inline(always)]
@@ -185,7 +190,19 @@ fn candidates(
     };
     let hex = now.hex;
     let inside = behind(hex, before.hex, 1) & ahead(hex, next.hex, 1);
-    push(triple(now.dot, next.dot) & inside, begin, &mut events.dots);
+    let mut dots = triple(now.dot, next.dot) & inside;
+    while dots != 0 {
+        let place = begin + dots.trailing_zeros() as usize;
+        dots &= dots - 1;
+        events.dots.push(place as u32);
+        if place >= before.run_end {
+            before.run_end = skip(text, place, |byte| is_digit(byte) || byte == b'.');
+            before.run_named = is_label(byte(before.run_end));
+        }
+        if before.run_named {
+            events.name_dots.push(place as u32);
+        }
+    }
     if now.dash != 0 {
         push(triple(now.dash, next.dash) & inside, begin, &mut events.dashes);
         let own = ahead(now.dash, next.dash, 7) | ahead(now.small_r, next.small_r, 1);
@@ -233,16 +250,24 @@ fn candidates(
     push_if(date, begin, &mut events.brackets, |place| {
         back(place, 1) == b' ' && is_digit(byte(place + 1))
     });
-    push(now.letter_b & ahead(now.letter_ae, next.letter_ae, 1), begin, &mut events.letters);
-    push(now.at, begin, &mut events.ats);
     push(now.newline, begin, &mut events.newlines);
-    push(now.escape, begin, &mut events.escapes);
+    let letters = now.letter_b & ahead(now.letter_ae, next.letter_ae, 1);
     // eight hexadecimal digits and a dot
     let two = hex & behind(hex, before.hex, 1);
     let four = two & behind(two, before.two, 2);
     let eight = four & behind(four, before.four, 4);
-    push(now.dot & behind(eight, before.eight, 1), begin, &mut events.hex_dots);
-    *before = Before { header_end: now.header_end, hex, two, four, eight };
+    let hex_dots = now.dot & behind(eight, before.eight, 1);
+    if letters | now.at | now.escape | hex_dots != 0 {
+        push(letters, begin, &mut events.letters);
+        push(now.at, begin, &mut events.ats);
+        push(now.escape, begin, &mut events.escapes);
+        push(hex_dots, begin, &mut events.hex_dots);
+    }
+    before.header_end = now.header_end;
+    before.hex = hex;
+    before.two = two;
+    before.four = four;
+    before.eight = eight;
 }
 
 fn is_header_end(byte: u8) -> bool {

@@ -72,23 +72,26 @@ fn escape(line: &[u8], place: usize) -> Option<(usize, u8)> {
 pub fn decode(line: &[u8], data: &mut Vec<u8>, source: &mut Vec<u32>) -> bool {
     data.clear();
     source.clear();
+    let mut copied = 0;
     let mut place = 0;
     let mut any = false;
     while place < line.len() {
         let byte = line[place];
-        source.push(place as u32);
         if byte == b'%' || byte == b'\\' || byte == b'#' {
             if let Some((length, meaning)) = escape(line, place) {
+                data.extend_from_slice(&line[copied..place]);
+                source.extend(copied as u32..=place as u32);
                 data.push(if meaning == b'\n' { b' ' } else { meaning });
                 place += length;
+                copied = place;
                 any = true;
                 continue;
             }
         }
-        data.push(byte);
         place += 1;
     }
-    source.push(line.len() as u32);
+    data.extend_from_slice(&line[copied..]);
+    source.extend(copied as u32..=line.len() as u32);
     any
 }
 
