@@ -6,12 +6,13 @@ BIN := .venv/bin
 # One pytest process for each processor; `make test JOBS=1 TESTS=tests/unit` runs some, one by one.
 JOBS ?= auto
 TESTS ?=
+SECONDS ?= 600
 SHELL_SCRIPTS = $(shell git grep -lE '^\#!/bin/(ba)?sh' -- . ':!*.md')
 COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
 	--exclude-newer P7D --custom-compile-command 'make lock'
 
-.PHONY: help demo plan test test-all check format docs lock bench clean environment packages
+.PHONY: help demo plan test test-all check format docs lock bench fuzz wheel clean environment packages
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -31,12 +32,14 @@ test: ## Install what the tests need and run all of them.
 	@scripts/system-packages test
 	@scripts/environment dev
 	@scripts/environment checkov
+	@scripts/kernel
 	$(BIN)/python -m pytest -n $(JOBS) --durations 10 $(TESTS)
 
 test-all: ## The same and what is long: every combination of the infrastructure.
 	@scripts/system-packages test
 	@scripts/environment dev
 	@scripts/environment checkov
+	@scripts/kernel
 	$(BIN)/python -m pytest -n $(JOBS) -m 'exhaustive or not exhaustive' --durations 10 $(TESTS)
 
 check: ## Format, lint, types, import rules, shell scripts, generated pages: all must be clean.
@@ -70,7 +73,18 @@ lock: ## Pin the newest versions that are at least a week old, with hashes.
 bench: ## Measure beside a bare pipeline, restic, borg and duplicity (long; BENCH='--help').
 	@scripts/system-packages bench
 	@scripts/environment dev
+	@scripts/kernel
 	$(BIN)/python -m tests.bench $(BENCH)
+
+fuzz: ## Hold the scrubbing kernel to its reference for long (SECONDS=600).
+	@scripts/system-packages test
+	@scripts/environment dev
+	@scripts/kernel
+	$(BIN)/python -m tests.fuzz $(SECONDS)
+
+wheel: ## Build the optional wheel art32-kernel into dist/.
+	@scripts/environment dev
+	@scripts/kernel wheel
 
 clean: ## Remove the environment, caches and what demo and bench left.
 	rm -rf .venv .venv-checkov .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -129,6 +129,7 @@ class Code(Enum):
         ExitStatus.VERIFICATION,
         "a step of a runbook failed, or printed something else than it says",
     )
+    LOG_IN_USE = ("log-in-use", ExitStatus.TRY_AGAIN, "a log file is still open for writing")
     DISK = ("disk", ExitStatus.STORE, "the local disk is full or read-only")
     PERMISSION = ("permission", ExitStatus.PERMISSION, "the operating system refuses")
     INTERRUPTED = ("interrupted", ExitStatus.INTERRUPTED, "stopped by a signal")

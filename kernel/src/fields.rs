@@ -169,7 +169,7 @@ pub fn credentials(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
                 let mut end = start;
                 while end < text.len()
                     && text[end] != b'\n'
-                    && !(text[end] == b'"' && line.text.is_raw(end))
+                    && !(matches!(text[end], b'"' | b'\r') && line.text.is_raw(end))
                 {
                     end += 1;
                 }
@@ -205,7 +205,10 @@ fn parameter_value(text: &Text, start: usize, high: usize) -> (usize, usize) {
     let mut end = start;
     if closing != 0 {
         end += 1;
-        while end < high && data[end] != b'\n' && !(data[end] == closing && text.is_raw(end)) {
+        while end < high
+            && data[end] != b'\n'
+            && !((data[end] == closing || data[end] == b'\r') && text.is_raw(end))
+        {
             end += 1;
         }
         return (start + 1, end);
@@ -213,10 +216,10 @@ fn parameter_value(text: &Text, start: usize, high: usize) -> (usize, usize) {
     while end < high {
         let ends = match data[end] {
             b' ' | b'"' | b'&' | b';' | b'<' | b'>' | b')' | b']' | b'}' | b'|' | b'#' | b'\t'
-            | b'\n' => true,
+            | b'\n' | b'\r' => true,
             b',' => end + 1 == high
                 || data[end + 1] == b'\n'
-                || (data[end + 1] == b' ' && text.is_raw(end + 1)),
+                || (matches!(data[end + 1], b' ' | b'\r') && text.is_raw(end + 1)),
             _ => false,
         };
         if ends && text.is_raw(end) {
@@ -306,7 +309,7 @@ pub fn paths(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
             let ends = matches!(
                 data[end],
                 b' ' | b'"' | b'\'' | b'?' | b'&' | b'#' | b'/' | b';' | b'<' | b'>' | b')' | b'\t'
-                    | b'\n'
+                    | b'\n' | b'\r'
             );
             if ends && text.is_raw(end) {
                 break;

@@ -1,18 +1,25 @@
-"""From standard input to standard output."""
+"""What `art32 logs scrub` does: a filter, files in place, or a list of what would go."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydantic import ValidationError
 
+from agent import output
 from agent.config.load import load
 from agent.config.logs_scrub import Scrub
 from agent.errors import Art32Error, Code
-from agent.logs.scrub import Report, lines, open_scrubber
+from agent.logs.scrub import Report, kernel, lines, open_scrubber, rules_of
+from agent.logs.scrub.found import Found, Rules
+from agent.logs.scrub.reference import find
+
+_OPTIONS = {"exempt_networks": "exempt"}
 
 
 def settings(config_path: Path, given: Mapping[str, Any]) -> Scrub:
@@ -26,10 +33,11 @@ def settings(config_path: Path, given: Mapping[str, Any]) -> Scrub:
         return Scrub.model_validate({**base.model_dump(exclude_unset=True), **chosen})
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        name = str(first["loc"][0]).replace("_networks", "").replace("_", "-")
+        name = str(first["loc"][0])
+        option = _OPTIONS.get(name, name.replace("_", "-"))
         reason = first["msg"].removeprefix("Value error, ")
         raise Art32Error(
-            Code.USAGE, f"`--{name}` {reason}", hint="art32 logs scrub --help"
+            Code.USAGE, f"`--{option}` {reason}", hint="art32 logs scrub --help"
         ) from None
 
 
@@ -39,8 +47,80 @@ def scrub_input(chosen: Scrub, *, source: int = 0, target: int = 1) -> Report:
     for block in lines.blocks(_reads(source), scrubber.report):
         scrubbed = memoryview(scrubber.scrub(block))
         while scrubbed:
-            scrubbed = scrubbed[os.write(target, scrubbed) :]
+            try:
+                scrubbed = scrubbed[os.write(target, scrubbed) :]
+            except OSError as error:
+                raise Art32Error(
+                    Code.OUTPUT_FAILED, f"the output cannot be written: {error.strerror}"
+                ) from error
     return scrubber.report
+
+
+def say(report: Report, form: output.Form) -> None:
+    """Tell of a filter's work on standard error: standard output is the lines'."""
+    if form == "json":
+        document = {"schema": "art32.logs.scrub/1", "data": report.document()}
+        print(json.dumps(document), file=sys.stderr)  # noqa: T201
+    else:
+        output.say(report.sentence())
+
+
+def scrub_files(paths: Sequence[Path], chosen: Scrub) -> output.Answer:
+    """Scrub files in place, one after the other; the first that fails ends it."""
+    from agent.logs.scrub.files import scrub_file
+
+    said, data = [], []
+    for path in paths:
+        report, engine = scrub_file(path, chosen)
+        said.append(f"{path}: {report.sentence()}")
+        data.append({"file": str(path), "engine": engine, **report.document()})
+    warnings = [] if (reason := kernel.trial()) is None else [f"scrubbed without kernel: {reason}"]
+    return output.Answer("art32.logs.scrub/1", {"files": data}, said, warnings)
+
+
+def dry_run(paths: Sequence[Path], chosen: Scrub) -> output.Answer:
+    """List the place, the length and the kind of each span that would go, and nothing of it."""
+    rules = rules_of(chosen)
+    said, data = [], []
+    for path in paths or (None,):
+        name = "-" if path is None else str(path)
+        for number, found in _spans(path, rules):
+            said.append(
+                f"{name}:{number}:{found.start + 1}: {found.kind}, {found.end - found.start} bytes"
+            )
+            data.append(
+                {
+                    "file": name,
+                    "line": number,
+                    "column": found.start + 1,
+                    "bytes": found.end - found.start,
+                    "kind": found.kind,
+                }
+            )
+    said.append(f"{len(data)} spans, nothing was changed")
+    return output.Answer("art32.logs.scrub.plan/1", {"spans": data}, said)
+
+
+def _spans(path: Path | None, rules: Rules) -> Iterator[tuple[int, Found]]:
+    try:
+        with open(0 if path is None else path, "rb", closefd=path is not None) as file:
+            number = 1
+            for block in lines.blocks(_chunks(file)):
+                for line in block.split(b"\n"):
+                    for each in find(line, rules)[0]:
+                        if each.kind != "exempt":
+                            yield number, each
+                    number += 1
+                number -= 1
+    except OSError as error:
+        raise Art32Error(
+            Code.SOURCE_MISSING, f"`{path or '-'}` cannot be read: {error.strerror}"
+        ) from error
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    while read := file.read(lines.BLOCK):
+        yield read
 
 
 def _reads(source: int) -> Iterator[bytes]:

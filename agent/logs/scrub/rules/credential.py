@@ -17,6 +17,7 @@ _PATTERN = re.compile(
     rb"|(?:basic|bearer) ++([0-9A-Za-z+/._~-]{8,}+=*+))",
     re.IGNORECASE,
 )
+_VALUE_END = re.compile(rb"[\"\r]")
 _CODED = re.compile(rb"[0-9]|[a-z][A-Z]")
 
 
@@ -46,8 +47,7 @@ def find(text: Text, rules: Rules) -> Iterator[Found]:
 
 
 def _end(text: Text, position: int) -> int:
-    while (found := text.data.find(b'"', position)) >= 0:
-        if text.is_raw(found):
-            return found
-        position = found + 1
+    for match in _VALUE_END.finditer(text.data, position):
+        if text.is_raw(match.start()):
+            return match.start()
     return len(text.data)

@@ -12,7 +12,7 @@ from agent.logs.scrub.text import Text
 # The separator, and before it the name, perhaps the last in brackets: `user[email]=`
 _NAME = re.compile(rb"(?<![0-9A-Za-z_-])([0-9A-Za-z_-]{1,64}+)(?:\]?=|\"(?=:)(: ?)(?=\"))")
 _QUOTES = {ord('"'): ord('"'), ord("'"): ord("'"), ord("<"): ord(">")}
-_ENDS = frozenset(b' "&;<>)]}|#\t')
+_ENDS = frozenset(b' "&;<>)]}|#\t\r')
 
 
 def find(text: Text, rules: Rules) -> Iterator[Found]:
@@ -44,7 +44,7 @@ def _value(text: Text, start: int) -> tuple[int, int]:
     closing = _QUOTES.get(data[start]) if start < length and text.is_raw(start) else None
     if closing is not None:
         end = start + 1
-        while end < length and not (data[end] == closing and text.is_raw(end)):
+        while end < length and not (data[end] in (closing, 0x0D) and text.is_raw(end)):
             end += 1
         return start + 1, end
     end = start
@@ -53,7 +53,7 @@ def _value(text: Text, start: int) -> tuple[int, int]:
             if data[end] in _ENDS:
                 break
             if data[end] == 0x2C and (
-                end + 1 == length or (data[end + 1] == 0x20 and text.is_raw(end + 1))
+                end + 1 == length or (data[end + 1] in b" \r" and text.is_raw(end + 1))
             ):
                 break
         end += 1

@@ -10,7 +10,7 @@ from agent.logs.scrub.found import Form, Found, Rules, wall
 from agent.logs.scrub.rules.own import stays
 from agent.logs.scrub.text import Text
 
-_ENDS = frozenset(b" \"'?&#/;<>)\t")
+_ENDS = frozenset(b" \"'?&#/;<>)\t\r")
 
 
 @lru_cache(maxsize=16)

@@ -1,0 +1,1 @@
+"""The scrubbing kernel of Art32: one shared library, which `agent.logs.scrub.kernel` opens."""

@@ -1,0 +1,88 @@
+"""Holds the kernel to the reference, and both to what scrubbing promises."""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agent.config.logs_scrub import Scrub
+from agent.logs.scrub import Scrubber, open_scrubber, rules_of
+from agent.logs.scrub.kernel import KernelScrubber
+from agent.logs.scrub.keys import PeriodKey
+from tests.fuzz import generate
+
+KEY = PeriodKey(b"k" * 32, "2026-11-24")
+SETTINGS = (
+    Scrub(),
+    Scrub(mode="pseudonym"),
+    Scrub(mode="remove", email_domain=True),
+    Scrub(
+        preset="strict",
+        exempt_networks=("203.0.113.0/28", "2001:db8::/47"),
+        own_names=("ec2-203-0-113-77.compute.amazonaws.com",),
+    ),
+    Scrub(cut_length=40),
+    Scrub(mode="pseudonym", leave=("email", "mac", "name", "user"), email_domain=True),
+    Scrub(leave=("parameter", "path", "credential"), ipv4_prefix=0, ipv6_prefix=64),
+)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The shortest block found on which something promised does not hold."""
+
+    settings: Scrub
+    block: bytes
+    what: str
+
+
+def kernel(settings: Scrub, *, portable: bool) -> Scrubber:
+    """Return a kernel with or without special instructions."""
+    return KernelScrubber(settings, rules_of(settings), KEY, portable=portable)
+
+
+def reference(settings: Scrub) -> Scrubber:
+    """Return the specification as code."""
+    return open_scrubber(settings, key=KEY, engine="reference")
+
+
+def check(settings: Scrub, block: bytes) -> str | None:
+    """Say what does not hold for a block: equal bytes, equal counts, twice is once."""
+    slow = reference(settings)
+    wanted = slow.scrub(block)
+    for portable in (False, True):
+        fast = kernel(settings, portable=portable)
+        if fast.scrub(block) != wanted:
+            return f"the kernel gives other bytes, portable={portable}"
+        if fast.report != slow.report:
+            return f"the kernel counts otherwise, portable={portable}"
+    if settings.cut_length is None and slow.scrub(wanted) != wanted:
+        return "scrubbed twice is not scrubbed once"
+    return None
+
+
+def search(seed: int, blocks: int) -> Difference | None:
+    """Check so many generated blocks under settings that take turns."""
+    source = random.Random(seed)
+    for index in range(blocks):
+        settings = SETTINGS[index % len(SETTINGS)]
+        block = generate.block(source, source.randrange(1, 5))
+        what = check(settings, block)
+        if what is not None:
+            fails = functools.partial(check, settings)
+            return Difference(settings, shortest(block, fails), what)
+    return None
+
+
+def shortest(block: bytes, fails: Callable[[bytes], object]) -> bytes:
+    """Leave out of a block, byte by byte, what it fails without."""
+    index = 0
+    while index < len(block):
+        less = block[:index] + block[index + 1 :]
+        if fails(less):
+            block, index = less, max(0, index - 3)
+        else:
+            index += 1
+    return block
