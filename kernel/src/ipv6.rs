@@ -164,7 +164,7 @@ fn parse(data: &[u8], start: usize, body: usize, end: usize, line: &Line) -> Opt
     }
     let double = text.windows(2).any(|two| two == b"::");
     if text.iter().all(|&byte| byte == b':') {
-        return Some(Span::wall(start, start + 2));
+        return Some(Span::wall(start, body));
     }
     if !double {
         let groups = || text.split(|&byte| byte == b':').filter(|group| !group.is_empty());

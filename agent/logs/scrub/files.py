@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
-import signal
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +10,7 @@ from pathlib import Path
 from agent import files
 from agent.config.logs_scrub import Scrub
 from agent.errors import Art32Error, Code
+from agent.logs.rotate import lease
 from agent.logs.scrub import Report, Scrubber, lines, open_scrubber
 
 
@@ -20,50 +18,38 @@ def scrub_file(path: Path, settings: Scrub) -> tuple[Report, str]:
     """Scrub a file in place and return the report and the engine.
 
     Mode, owner and times stay. Raise LOG_IN_USE while another process has the file open for
-    writing, and where the file system cannot tell (fcntl(2), F_SETLEASE); SOURCE_MISSING,
-    SOURCE_FAILED for what is no regular file of one name; PERMISSION and DISK.
+    writing; LEASE_UNAVAILABLE where the file system cannot tell (fcntl(2), F_SETLEASE); USAGE for a
+    file that is not there; LOG_UNSAFE for what is no regular file of one name; PERMISSION, DISK.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
-        raise Art32Error(Code.SOURCE_MISSING, f"there is no file `{path}`") from None
+        raise Art32Error(Code.USAGE, f"there is no file `{path}`") from None
     except OSError as error:
         raise _refused(path, error) from error
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
             raise Art32Error(
-                Code.SOURCE_FAILED,
+                Code.LOG_UNSAFE,
                 f"`{path}` is not a regular file with one name",
                 hint="name the file itself; a second link would keep the raw lines",
             )
-        with _alone(descriptor, path):
-            scrubber = open_scrubber(settings)
-            _rewrite(descriptor, path, status, scrubber)
-            return scrubber.report, scrubber.engine
+        if not lease.acquire(descriptor, str(path)):
+            raise _in_use(path, "is")
+        scrubber = open_scrubber(settings)
+        _rewrite(descriptor, path, status, scrubber)
+        return scrubber.report, scrubber.engine
     finally:
         os.close(descriptor)
 
 
-@contextlib.contextmanager
-def _alone(descriptor: int, path: Path) -> Iterator[None]:
-    """Hold a read lease: nobody has the file open for writing, and whoever opens it waits."""
-    # the kernel tells of such a waiter by SIGIO, whose default is to end the process
-    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
-    try:
-        try:
-            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        except OSError as error:
-            raise Art32Error(
-                Code.LOG_IN_USE,
-                f"`{path}` is open for writing, or its file system cannot tell",
-                hint="rotate it first, or scrub when the writer has let go of it",
-            ) from error
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-        signal.signal(signal.SIGIO, before)
+def _in_use(path: Path, when: str) -> Art32Error:
+    return Art32Error(
+        Code.LOG_IN_USE,
+        f"`{path}` {when} open for writing; it is as it was",
+        hint="rotate it first, or scrub when the writer has let go of it",
+    )
 
 
 def _rewrite(descriptor: int, path: Path, status: os.stat_result, scrubber: Scrubber) -> None:
@@ -76,12 +62,8 @@ def _rewrite(descriptor: int, path: Path, status: os.stat_result, scrubber: Scru
                 os.fchown(target.fileno(), status.st_uid, status.st_gid)
                 os.fchmod(target.fileno(), stat.S_IMODE(status.st_mode))
             os.utime(target.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
-            if fcntl.fcntl(descriptor, fcntl.F_GETLEASE) != fcntl.F_RDLCK:
-                raise Art32Error(
-                    Code.LOG_IN_USE,
-                    f"`{path}` was opened for writing meanwhile; it is as it was",
-                    hint="run it again when the writer has let go",
-                )
+            if not lease.held(descriptor):
+                raise _in_use(path, "was")
     except OSError as error:
         raise _refused(path, error) from error
 

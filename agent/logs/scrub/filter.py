@@ -113,9 +113,7 @@ def _spans(path: Path | None, rules: Rules) -> Iterator[tuple[int, Found]]:
                     number += 1
                 number -= 1
     except OSError as error:
-        raise Art32Error(
-            Code.SOURCE_MISSING, f"`{path or '-'}` cannot be read: {error.strerror}"
-        ) from error
+        raise Art32Error(Code.USAGE, f"`{path or '-'}` cannot be read: {error.strerror}") from error
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:

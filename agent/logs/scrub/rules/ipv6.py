@@ -118,7 +118,7 @@ def _parse(data: bytes, start: int, body: int, end: int, rules: Rules) -> Found 
     double = b"::" in text
     groups = _GROUP.findall(text)
     if not groups:
-        return wall(start, start + 2)
+        return wall(start, body)
     if not double and len(groups) > 8 and all(len(group) == 2 for group in groups):
         return None  # a fingerprint
     if body == end < len(data) and data[end] in _WORD and double and text.count(b":") == 2:

@@ -58,7 +58,7 @@ def test_a_link_a_second_name_and_a_pipe_are_refused(log: Path, tmp_path: Path) 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(Art32Error, match="there is no file") as caught:
         scrub_file(tmp_path / "none.log", Scrub())
-    assert caught.value.code is Code.SOURCE_MISSING
+    assert caught.value.code is Code.USAGE
 
 
 def test_a_full_disk_leaves_the_file_as_it_was(
