@@ -12,12 +12,24 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import data, logs_scan, pipe
+from tests.bench import data, logs_scan, pipe, scrubbing
 from tests.bench.measure import Measured, run
 from tests.bench.setting import Setting
 
 GIB = 1 << 30
-PARTS = ("start", "program", "fixed", "dump", "restore", "tree", "files", "memory", "pipe", "scan")
+PARTS = (
+    "start",
+    "program",
+    "fixed",
+    "dump",
+    "restore",
+    "tree",
+    "files",
+    "memory",
+    "pipe",
+    "scan",
+    "scrub",
+)
 
 
 class Table:
@@ -175,6 +187,7 @@ def main() -> None:
     parser.add_argument("--tree-gib", type=float, default=1)
     parser.add_argument("--stream-gib", type=int, nargs="*", default=[1, 20])
     parser.add_argument("--log-mib", type=int, default=1024, help="ordinary traffic to scan")
+    parser.add_argument("--log-mib", type=int, default=1024)
     parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS))
     options = parser.parse_args()
     base = options.directory.resolve()
@@ -198,6 +211,7 @@ def main() -> None:
         "tree": lambda: tree(setting),
         "files": lambda: files(setting),
         "memory": lambda: memory(setting, options.stream_gib),
+        "scrub": lambda: scrubbing.scrub(setting, options.log_mib << 20),
         "pipe": pipe.table,
         "scan": lambda: scan(setting, options.log_mib << 20),
     }
