@@ -187,7 +187,6 @@ def main() -> None:
     parser.add_argument("--tree-gib", type=float, default=1)
     parser.add_argument("--stream-gib", type=int, nargs="*", default=[1, 20])
     parser.add_argument("--log-mib", type=int, default=1024, help="ordinary traffic to scan")
-    parser.add_argument("--log-mib", type=int, default=1024)
     parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS))
     options = parser.parse_args()
     base = options.directory.resolve()
