@@ -30,6 +30,7 @@ VERBS = {
     "config": "check, show and document the configuration",
     "doctor": "find out whether this machine could back up and restore, before it must",
     "drill": "rehearse restores, and show that the recovery keys are there",
+    "health": "look at what is true of this host now",
     "logs": "find attacks in logs, take personal data out, rotate, ship and restore them",
     "restore": "bring a backup back",
     "runbook": "list, show and follow what to do when something is wrong",

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from agent.config.drill import Drill
+from agent.config.health import Health
 from agent.config.logs import Logs
 from agent.config.section import Section
 from agent.config.sources import AnySource
@@ -223,6 +224,7 @@ class Configuration(Section):
     retention: Retention = Field(default_factory=lambda: Retention())
     restore: Restore = Field(default_factory=lambda: Restore())
     drill: Drill = Field(default_factory=lambda: Drill())
+    health: Health = Field(default_factory=lambda: Health())
     logs: Logs = Field(default_factory=lambda: Logs())
 
     @field_validator("host")

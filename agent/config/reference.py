@@ -10,7 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from agent.config import drill, sources
+from agent.config import drill, health, sources
 from agent.config.logs_pipe import LogPipe
 from agent.config.logs_rotate import LogRetention, RotatedLog
 from agent.config.logs_scrub import Scrub
@@ -44,6 +44,9 @@ _SECTIONS: tuple[tuple[str, type[BaseModel], dict[str, str]], ...] = (
     ("[retention]", Retention, {}),
     ("[restore]", Restore, {}),
     ("[drill]", drill.Drill, {}),
+    ("[health]", health.Health, {}),
+    ("[[health.listeners]]", health.Listener, {"port": "443"}),
+    ("[[health.certificates]]", health.Certificate, {"server": '"www.example.org:443"'}),
     ("[[drill.checks]]", drill.DrillCheck, {"source": '"app"'}),
     ("[logs.scrub]", Scrub, {}),
     ("[[logs.pipes]]", LogPipe, {}),

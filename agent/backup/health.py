@@ -1,0 +1,51 @@
+"""What health asks of the backups: the ledger's word, without the store and without a key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from agent import clock
+from agent.backup import history, make
+from agent.backup.drill import record
+from agent.backup.drill.record import Standing
+from agent.config.model import Configuration
+
+
+@dataclass(frozen=True)
+class LastBackup:
+    """The newest good backup of a configured source; `last_result` is that of its last run."""
+
+    source: str
+    finished: datetime | None
+    last_result: str
+
+
+def last_backups(config: Configuration) -> list[LastBackup]:
+    """Return one for each configured source; raise LEDGER_BROKEN."""
+    known = history.read(make.ledger_of(config).records())
+    found = []
+    for source in config.sources:
+        moments = [
+            clock.parse_iso(one.finished)
+            for one in known.backups
+            if one.source == source.name
+            and one.id not in known.deleted
+            and (not one.suspicious or one.id in known.accepted)
+        ]
+        found.append(
+            LastBackup(
+                source.name,
+                max(moments, default=None),
+                known.last_result.get(source.name, "ok"),
+            )
+        )
+    return found
+
+
+def drills(config: Configuration, now: datetime) -> list[Standing]:
+    """Return how drills stand on a machine that does some, nothing on any other."""
+    records = list(make.ledger_of(config).records())
+    if not config.drill.checks and not record.drills(records):
+        return []
+    return record.standings(config, records, now) + record.key_standings(config, records, now)
