@@ -70,11 +70,12 @@ def test_every_configuration_is_valid_as_it_stands(tmp_path: Path) -> None:
 
 def test_a_part_of_a_configuration_is_valid_behind_a_whole_one(tmp_path: Path) -> None:
     parts = [text for language, note, text in BLOCK.findall(README) if note.strip() == "part"]
-    assert len(parts) == 1
-    for part in parts:
-        file = tmp_path / "agent.toml"
-        file.write_text(blocks("toml")[-1] + part)
-        assert load(file).drill.checks[0].source == "app"
+    assert len(parts) == 2
+    file = tmp_path / "agent.toml"
+    file.write_text("\n".join([blocks("toml")[0], *parts]))
+    config = load(file)
+    assert config.drill.checks[0].source == "app"
+    assert config.logs.rotate[0].name == "nginx-access"
 
 
 def test_the_policy_lets_a_host_put_objects_and_nothing_else() -> None:

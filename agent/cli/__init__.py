@@ -112,7 +112,7 @@ class LazyGroup(click.Group):
 )
 @click.pass_context
 def root(ctx: click.Context, config_path: Path | None, form: output.Form) -> None:
-    """Encrypted backups that restore with stock tools.
+    """Keeps what a host of personal data promises: backups, logs, health, rehearsed recovery.
 
     Exit status: 0 done, 20 done but a person should look, anything else failed.
     """
