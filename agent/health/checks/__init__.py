@@ -10,7 +10,7 @@ from datetime import datetime
 
 from agent.config.model import Configuration
 from agent.health.memory import Memory
-from agent.health.result import Result
+from agent.health.result import Result, State
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,25 @@ Look = Callable[[Situation], Iterator[Result]]
 
 
 def checks() -> dict[str, Look]:
-    """Return every check by its name."""
-    found = sorted(one.name for one in pkgutil.iter_modules(__path__))
-    return {name: importlib.import_module(f"{__name__}.{name}").look for name in found}
+    """Return every check by its name. A check is imported when it is made: one that lacks a
+    library stops no other."""
+    return {
+        name: _lazy(name) for name in sorted(one.name for one in pkgutil.iter_modules(__path__))
+    }
+
+
+def _lazy(name: str) -> Look:
+    def look(situation: Situation) -> Iterator[Result]:
+        try:
+            found: Look = importlib.import_module(f"{__name__}.{name}").look
+        except ModuleNotFoundError as error:
+            yield Result(
+                name,
+                State.UNKNOWN,
+                f"the library `{error.name}` is not installed",
+                hint="pip install --require-hashes -r requirements/agent-host.txt",
+            )
+        else:
+            yield from found(situation)
+
+    return look

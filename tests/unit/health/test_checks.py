@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -63,6 +64,18 @@ def test_a_check_that_breaks_is_unknown_and_stops_no_other(
     assert found["disk"].state is State.UNKNOWN
     assert "a secret" not in found["disk"].detail
     assert "memory" in found
+
+
+def test_a_library_that_is_missing_makes_its_checks_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("psutil", "agent.health.checks.memory"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    found = results(configuration(tmp_path), "memory", "own_files")
+    assert found["memory"].state is State.UNKNOWN
+    assert found["memory"].detail == "the library `psutil` is not installed"
+    assert found["own-files"].state is State.OK
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk to fill")
