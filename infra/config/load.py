@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]  # comes with Pulumi
+import yaml  # type: ignore[import-untyped]
 from pydantic import ValidationError
 
 from infra.config.checks import Problem, Values, cross_checks
