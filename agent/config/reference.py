@@ -110,7 +110,7 @@ def toml_value(value: Any) -> str:
         value = str(value)
     if isinstance(value, tuple):
         value = list(value)
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _wrapped(text: str) -> list[str]:
