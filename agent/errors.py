@@ -136,6 +136,7 @@ class Code(Enum):
 
 
 RUNBOOKS: dict[Code, str] = {
+    Code.LOG_IN_USE: "log-rotation-failed",
     Code.REOPEN_FAILED: "log-rotation-failed",
     Code.LEASE_UNAVAILABLE: "log-rotation-failed",
     Code.LOG_UNSAFE: "log-rotation-failed",
