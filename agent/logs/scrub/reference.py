@@ -19,7 +19,7 @@ MOST_TURNS = 8
 _SPARED = (Form.EXEMPT, Form.WALL)
 _LEFT = frozenset(b" \"[(,;<=/'\t{|")
 # perhaps a full stop, or a colon with or without a port, and then what ends a word
-_RIGHT = re.compile(rb"(?:\.|:[0-9]{0,5}+)?+(?:[ \"\])>,;/'\t}|&?\r]|\Z)")
+_RIGHT = re.compile(rb"(?:\.|:[0-9]{0,5}+)?(?:[ \"\])>,;/'\t}|&?\r]|\Z)")
 # The beginning of an address at the end of a line: two groups, or up to three numbers with dots.
 _CUT_GROUPS = re.compile(rb"(?<![0-9A-Fa-f:])[0-9A-Fa-f:]*+\Z")
 _CUT_QUAD = re.compile(rb"(?<![0-9.])[0-9]{1,3}\.(?:[0-9]{1,3}\.){0,2}[0-9]{0,3}\Z")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _ESCAPE = re.compile(
-    rb"%(?:25(?=[0-9A-Fa-f]{2}))*+([0-9A-Fa-f]{2})"  # URL, however often encoded
+    rb"%(?:25(?=[0-9A-Fa-f]{2}))*([0-9A-Fa-f]{2})"  # URL, however often encoded
     rb"|\\(?:x([0-9A-Fa-f]{2})"  # nginx, Apache
     rb"|u00([0-9A-Fa-f]{2})"  # JSON
     rb"|([0-3][0-7]{2})"  # OpenSSH, strvis(3)

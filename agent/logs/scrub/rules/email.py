@@ -10,7 +10,7 @@ from agent.logs.scrub.found import Form, Found, Rules, wall
 from agent.logs.scrub.text import Text
 
 _LOCAL = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz._%+-'")
-_DOMAIN = re.compile(rb"[0-9A-Za-z\x80-\xff_-]++(?:\.[0-9A-Za-z\x80-\xff_-]++)*+")
+_DOMAIN = re.compile(rb"[0-9A-Za-z\x80-\xff_-]++(?:\.[0-9A-Za-z\x80-\xff_-]++)*")
 _LITERAL = re.compile(rb"\[(?:IPv6:)?[0-9A-Fa-f:.]{2,60}\]", re.IGNORECASE)
 _TOP = re.compile(rb"[A-Za-z\x80-\xff]{2,}+|xn--[0-9A-Za-z-]+", re.IGNORECASE)
 

@@ -11,7 +11,7 @@ from agent.logs.scrub.exemptions import OID_ROOTS, PRODUCT_BOUNDARY, PRODUCTS
 from agent.logs.scrub.found import Form, Found, Rules
 from agent.logs.scrub.text import Text
 
-CHAIN = re.compile(rb"(?<![0-9])(?<![0-9]\.)[0-9]++(?:\.[0-9]++){3,}+")
+CHAIN = re.compile(rb"(?<![0-9])(?<![0-9]\.)[0-9]++(?:\.[0-9]++){3,}")
 _PRODUCT = re.compile(rb"[A-Za-z]+/\Z")
 _LONGEST_PRODUCT = max(map(len, PRODUCTS)) + 1
 

@@ -11,11 +11,11 @@ from agent.logs.scrub.found import Form, Found, Rules, wall
 from agent.logs.scrub.rules.ipv4 import Verdict, is_exempt, judge
 from agent.logs.scrub.text import Text
 
-_RUN = re.compile(rb"(?<![0-9A-Fa-f:])[0-9A-Fa-f]*+(?::[0-9A-Fa-f]*+){2,}+")
+_RUN = re.compile(rb"(?<![0-9A-Fa-f:])[0-9A-Fa-f]*+(?::[0-9A-Fa-f]*+){2,}")
 _GROUP = re.compile(rb"[0-9A-Fa-f]++")
-_CHAIN = re.compile(rb"[0-9]++(?:\.[0-9]++)*+")
+_CHAIN = re.compile(rb"[0-9]++(?:\.[0-9]++)*")
 _TAIL_DIGITS = re.compile(rb"[0-9]++\Z")
-_ZONE = re.compile(rb"(?:%[0-9A-Za-z_-]++)++")
+_ZONE = re.compile(rb"(?:%[0-9A-Za-z_-]++)+")
 _DIGIT = re.compile(rb"[0-9]")
 _WORD = frozenset(b"GHIJKLMNOPQRSTUVWXYZghijklmnopqrstuvwxyz_")
 _MAPPED = bytes(10) + b"\xff\xff"

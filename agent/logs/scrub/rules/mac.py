@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from agent.logs.scrub.found import Form, Found, Rules
 from agent.logs.scrub.text import Text
 
-_COLONS = re.compile(rb"(?<![0-9A-Fa-f:])[0-9A-Fa-f]*+(?::[0-9A-Fa-f]*+){5,}+", re.DOTALL)
+_COLONS = re.compile(rb"(?<![0-9A-Fa-f:])[0-9A-Fa-f]*+(?::[0-9A-Fa-f]*+){5,}", re.DOTALL)
 _DASHES = re.compile(rb"(?<![0-9A-Za-z_-])[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){5}(?![0-9A-Za-z_-])")
-_PAIRS = re.compile(rb"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2})*+")
+_PAIRS = re.compile(rb"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2})*")
 _WORD = frozenset(b"GHIJKLMNOPQRSTUVWXYZghijklmnopqrstuvwxyz_")
 _LENGTHS = {6: 6, 8: 8, 14: 12}  # pairs there, pairs that are addresses
 

@@ -15,7 +15,7 @@ from agent.logs.scrub.text import Text
 
 _POINTER = re.compile(rb"\.(?:in-addr|ip6)\.arpa(?![0-9A-Za-z_-])", re.IGNORECASE)
 _LABEL = frozenset(b"0123456789ABCDEFabcdef")
-_DASHED = re.compile(rb"(?<![0-9])(?<![0-9]-)[0-9]++(?:-[0-9]++){3,}+")
+_DASHED = re.compile(rb"(?<![0-9])(?<![0-9]-)[0-9]++(?:-[0-9]++){3,}")
 _REST = re.compile(rb"[0-9A-Za-z_.-]*+")
 _BEFORE = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_.-")
 _LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")

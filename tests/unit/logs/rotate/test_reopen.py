@@ -17,10 +17,9 @@ from tests.fixtures.log_writers import own_name, wait_for
 
 TRUSTED = directory.trust(None, None)
 WRITER = """
-import signal, sys
+import os, signal, sys
 def told(*_):
-    sys.stdout.write("told\\n")
-    sys.stdout.flush()
+    os.write(1, b"told\\n")  # not sys.stdout: the signal may come while that is flushed
 signal.signal(signal.SIGUSR1, told)
 sys.stdout.write("ready\\n")
 sys.stdout.flush()
