@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +74,11 @@ def made(directory: Path) -> Iterator[Keys]:
             host_public=_write(directory / "host.asc", _gpg(host, "--armor", "--export", signer)),
         )
     finally:
-        for home in homes:
-            stop = ["gpgconf", "--homedir", str(home), "--kill", "all"]
-            subprocess.run(stop, capture_output=True, check=False)
+        end_agents(homes)
+
+
+def end_agents(homes: Iterable[Path]) -> None:
+    """End the agents of GnuPG homes."""
+    for home in homes:
+        stop = ["gpgconf", "--homedir", str(home), "--kill", "all"]
+        subprocess.run(stop, capture_output=True, check=False)

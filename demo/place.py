@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from demo.keys import end_agents
 from demo.terminal import DemoError
 
 _MARK = ".art32-demo"
@@ -72,6 +73,8 @@ def _marked(directory: Path) -> Path:
 
 
 def _empty(directory: Path) -> None:
+    # the agents of a demo that was killed: they would answer for the homes that come now
+    end_agents(path.parent for path in directory.rglob("pubring.kbx"))
     for path in directory.iterdir():
         if path.name == _MARK:
             continue

@@ -142,7 +142,7 @@ def test_the_time_grows_with_the_length_and_not_faster(what: str, engine: str) -
 
     short = max(min(seconds(1 << 13) for _ in range(3)), 1e-4)
     # 16 times the length: quadratic would be 256 times the time
-    assert seconds(1 << 17) < 100 * short
+    assert min(seconds(1 << 17) for _ in range(3)) < 100 * short
 
 
 @pytest.mark.slow
