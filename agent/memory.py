@@ -8,6 +8,7 @@ import mmap
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from queue import LifoQueue
 
 from agent.errors import Art32Error, Code
@@ -56,6 +57,11 @@ class Buffer:
         self._view[self.length : self.length + count] = data[:count]
         self.length += count
         return count
+
+    def fill(self, write: Callable[[memoryview], int]) -> None:
+        """Have the whole room written by a function that returns how many bytes it wrote."""
+        self.clear()
+        self.length = write(self._view)
 
     def as_input(self) -> int:
         """Return a descriptor for a child to read: what is in the buffer, from the start."""

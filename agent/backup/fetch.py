@@ -19,7 +19,7 @@ from agent.crypto import symmetric
 from agent.crypto.home import Home
 from agent.errors import Art32Error, Code
 from agent.memory import Buffer, Pool
-from agent.store import Store
+from agent.store import Bytes, Store
 
 WORKERS = max(1, min(4, os.cpu_count() or 1))
 Fetched = Callable[[int], None]
@@ -28,13 +28,17 @@ Fetched = Callable[[int], None]
 def fetch(store: Store, backup: Backup, entry: ObjectEntry) -> bytes:
     """Return an object's bytes; raise CORRUPT unless they are the signed ones."""
     data = store.get(backup.place.name(entry.name), limit=entry.size)
+    _require_signed(backup, entry, data)
+    return data
+
+
+def _require_signed(backup: Backup, entry: ObjectEntry, data: Bytes) -> None:
     if len(data) != entry.size or sha256(data) != entry.sha256:
         raise Art32Error(
             Code.CORRUPT,
             f"`{entry.name[:12]}...` of backup `{backup.id}` is not what was signed",
             hint="keep it as evidence, and restore another one: art32 backup list",
         )
-    return data
 
 
 def details(store: Store, backup: Backup, found: Manifest, home: Home, passphrase: str) -> Details:
@@ -81,9 +85,11 @@ def _segments(
     sealed, opened = Pool(WORKERS, capacity), Pool(WORKERS + 1, capacity)
 
     def one(entry: ObjectEntry) -> Buffer:
+        name = backup.place.name(entry.name)
         source, target = sealed.take(), opened.take()
         try:
-            source.append(memoryview(fetch(store, backup, entry)))
+            source.fill(lambda room: store.get_into(name, room[: entry.size]))
+            _require_signed(backup, entry, source.view)
             symmetric.decrypt(home, passphrase, source, target, what=f"`{entry.name[:12]}...`")
         finally:
             sealed.give(source)

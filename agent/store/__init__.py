@@ -83,6 +83,14 @@ class Store(Protocol):
 
         Raise OBJECT_MISSING, or CORRUPT when it is larger than `limit` bytes (a store may lie).
         """
+        room = memoryview(bytearray(limit))
+        return bytes(room[: self.get_into(name, room)])
+
+    def get_into(self, name: str, target: memoryview) -> int:
+        """Write the oldest version of an object to the start of some memory; return its length.
+
+        Raise as `get`, where the limit is the length of the memory.
+        """
 
     def checksum(self, name: str) -> str | None:
         """Return the SHA-256 (hex) that the store itself computed, None when it keeps none.

@@ -19,14 +19,14 @@ from typing import NoReturn
 from agent import clock, files
 from agent.config.model import DirectoryStore
 from agent.errors import Art32Error, Code
-from agent.store import Bytes, Computed, Deletion, StoredObject, StoreFacts, digest, names
+from agent.store import Bytes, Computed, Deletion, Store, StoredObject, StoreFacts, digest, names
 
 _READ_BYTES = 1 << 20
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class Directory:
+class Directory(Store):
     """A directory as a store. Whoever may write there may also read and delete."""
 
     def __init__(self, config: DirectoryStore) -> None:
@@ -75,19 +75,17 @@ class Directory:
                 return
             yield from _walk(top, "".join(f"{part}/" for part in above), start)
 
-    def get(self, name: str, *, limit: int) -> bytes:
+    def get_into(self, name: str, target: memoryview) -> int:
+        length = 0
         with self._reading(name) as descriptor:
-            size = os.fstat(descriptor).st_size
-            if size > limit:
-                raise _too_large(name, limit)
-            parts: list[bytes] = []
-            length = 0
-            while chunk := os.read(descriptor, max(size - length, 0) + 1):  # whole in one, mostly
-                parts.append(chunk)
-                length += len(chunk)
-                if length > limit:
-                    raise _too_large(name, limit)
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+            while count := os.readv(descriptor, [target[length:], bytearray(1)]):
+                length += count
+                if length > len(target):
+                    raise Art32Error(
+                        Code.CORRUPT,
+                        f"`{name}` is larger than the {len(target)} bytes it may have",
+                    )
+        return length
 
     def checksum(self, name: str) -> str | None:
         digest = hashlib.sha256()
@@ -255,10 +253,6 @@ def _walk(descriptor: int, path: str, start: str) -> Iterator[StoredObject]:
 def _through(descriptor: int, name: str) -> Path:
     """Return a path to a name in an open directory, for functions that take paths (proc(5))."""
     return Path(f"/proc/self/fd/{descriptor}") / name
-
-
-def _too_large(name: str, limit: int) -> Art32Error:
-    return Art32Error(Code.CORRUPT, f"`{name}` is larger than the {limit} bytes it may have")
 
 
 def _no_object(name: str) -> Art32Error:

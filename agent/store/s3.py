@@ -20,6 +20,7 @@ from agent.errors import Art32Error, Code
 from agent.store import (
     Bytes,
     Deletion,
+    Store,
     StoredObject,
     StoreFacts,
     names,
@@ -39,7 +40,7 @@ _NOT_THERE = frozenset({"NoSuchKey", "NoSuchVersion", "404"})
 Result = TypeVar("Result")
 
 
-class S3:
+class S3(Store):
     """A bucket as a store. Nothing is contacted before the first call."""
 
     def __init__(self, config: S3Store) -> None:
@@ -126,25 +127,27 @@ class S3:
         if oldest is not None:
             yield from self._shown(oldest)
 
-    def get(self, name: str, *, limit: int) -> bytes:
+    def get_into(self, name: str, target: memoryview) -> int:
         reference = self._oldest(name)
 
-        def fetch(_: bool) -> bytes:
+        def fetch(_: bool) -> int:
             answer = self.client.get_object(Bucket=self._bucket, **reference)
             with answer["Body"] as body:
-                announced = answer["ContentLength"]
-                if announced > limit:
+                announced: int = answer["ContentLength"]
+                if announced > len(target):
                     raise Art32Error(
-                        Code.CORRUPT, f"`{name}` is larger than the {limit} bytes it may have"
+                        Code.CORRUPT,
+                        f"`{name}` is larger than the {len(target)} bytes it may have",
                     )
-                pieces = []
-                missing = announced
-                while missing and (piece := body.read(min(_READ_BYTES, missing))):
-                    pieces.append(piece)
-                    missing -= len(piece)
-                if missing:
-                    raise ConnectionError(f"{missing} bytes of an answer are missing")
-            return b"".join(pieces)
+                length = 0
+                while length < announced and (
+                    piece := body.read(min(_READ_BYTES, announced - length))
+                ):
+                    target[length : length + len(piece)] = piece
+                    length += len(piece)
+                if length < announced:
+                    raise ConnectionError(f"{announced - length} bytes of an answer are missing")
+            return length
 
         return self._retried(fetch, f"get of `{name}`", missing=name)
 

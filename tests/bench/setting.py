@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench.measure import Measured, run
@@ -119,12 +120,12 @@ class Setting:
             f"| dd of={out} bs=1M iflag=fullblock conv=fsync status=none"
         )
 
-    def bare_restore(self) -> Measured:
-        """What the stock pipeline needs to bring the last bare backup back."""
+    def bare_restore(self) -> Callable[[], Measured]:
+        """Make a backup with the stock pipeline; return what brings it back."""
         self.bare(f"cat {self.dump}")
         out = self.scratch / "bare.pgp"
         home = self.homes["operations"]
-        return run(
+        return lambda: run(
             f"cat {out} | gpg --homedir {home} --no-options --batch -q -d | zstd -q -d | cat"
         )
 

@@ -122,6 +122,16 @@ def test_an_object_larger_than_it_may_be_is_corrupt(store: Store) -> None:
     assert caught.value.code is Code.CORRUPT
 
 
+def test_an_object_is_read_into_memory_that_is_there(store: Store) -> None:
+    put(store, "large", bytes(range(250)) * 4)
+    memory = bytearray(b"x" * 1010)
+    assert store.get_into("large", memoryview(memory)) == 1000
+    assert memory == bytes(range(250)) * 4 + b"x" * 10
+    with pytest.raises(Art32Error) as caught:
+        store.get_into("large", memoryview(memory)[:999])
+    assert caught.value.code is Code.CORRUPT
+
+
 def test_a_listing_is_in_order_of_names_and_takes_any_prefix(store: Store) -> None:
     names = ["a/x", "a.b", "a/y/z", "a0", "b", "a/y.z", "ä/x", "a-b/c", "a/y/a", "A", "a b/c"]
     for name in names:

@@ -146,6 +146,13 @@ class FaultStore:
         self._last = data
         return _spoilt(kind, data)
 
+    def get_into(self, name: str, target: memoryview) -> int:
+        data = self.get(name, limit=len(target))
+        if len(data) > len(target):
+            raise Art32Error(Code.CORRUPT, f"`{name}` is larger than it may be")
+        target[: len(data)] = data
+        return len(data)
+
     def checksum(self, name: str) -> str | None:
         kind = self._befallen(f"checksum {name.rpartition('/')[2]}")
         kept = self._inner.checksum(name)
