@@ -63,6 +63,13 @@ def level(sample: bytes | bytearray) -> int:
     return LEVELS[high < low * WORTH]
 
 
+def whole(data: bytes | bytearray | memoryview) -> bytes:
+    """Return a frame with a checksum that holds all of some data, on one thread."""
+    parameter = zstd.CompressionParameter
+    chosen: dict[int, int] = {parameter.compression_level: LEVELS[0], parameter.checksum_flag: 1}
+    return zstd.compress(data, options=chosen)
+
+
 def _frame(chosen: int) -> zstd.ZstdCompressor:
     parameter = zstd.CompressionParameter
     return zstd.ZstdCompressor(

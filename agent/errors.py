@@ -90,6 +90,11 @@ class Code(Enum):
     SUSPECT = ("suspect", ExitStatus.VERIFICATION, "signature, path or contents do not fit")
     PENDING = ("pending", ExitStatus.VERIFICATION, "signed by a key that is not pinned")
     CORRUPT = ("corrupt", ExitStatus.VERIFICATION, "bytes differ from what was signed")
+    SPLIT_BRAIN = (
+        "split-brain",
+        ExitStatus.VERIFICATION,
+        "two servers wrote different files of a write-ahead log under one name",
+    )
     DRILL_FAILED = ("drill-failed", ExitStatus.VERIFICATION, "a rehearsed restore did not do well")
     LEDGER_BROKEN = ("ledger-broken", ExitStatus.VERIFICATION, "the ledger's chain is broken")
     PRUNE_REFUSED = ("prune-refused", ExitStatus.TRY_AGAIN, "deleting now would not be safe")
@@ -166,6 +171,7 @@ RUNBOOKS: dict[Code, str] = {
     Code.SUSPECT: "backup-suspect",
     Code.PENDING: "backup-suspect",
     Code.CORRUPT: "backup-suspect",
+    Code.SPLIT_BRAIN: "wal-archiving-failed",
     Code.DRILL_FAILED: "drill-failed",
     Code.LEDGER_BROKEN: "backup-failed",
     Code.PRUNE_REFUSED: "backup-stale",

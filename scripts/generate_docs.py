@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
 import click
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 from pydantic.fields import FieldInfo
 
 from agent.cli import root
@@ -183,6 +183,8 @@ def _type_words(annotation: Any) -> str:
         return " or ".join(dict.fromkeys(words))
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "table"
+    if annotation is AwareDatetime:
+        return "date and time with its zone"
     return {str: "string", int: "integer", float: "number", bool: "boolean", Path: "path"}[
         annotation
     ]

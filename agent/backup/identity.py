@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from agent.config.model import Configuration, PinnedKey
@@ -68,11 +69,19 @@ def writer(config: Configuration) -> Iterator[Writer]:
 
 @dataclass(frozen=True)
 class Pin:
-    """A key whose signatures count for one host, up to a sequence number where it is retired."""
+    """A key whose signatures count for one host; where it is retired, up to a sequence number,
+    and for what has none, up to a moment of the store's."""
 
     host: str
     fingerprint: str
     retired_after_sequence: int | None = None
+    retired_at: datetime | None = None
+
+    def covers(self, stored_at: datetime) -> bool:
+        """Say whether a signature without a sequence counts, of what was stored at that moment."""
+        if self.retired_at is None:
+            return self.retired_after_sequence is None
+        return stored_at <= self.retired_at
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,10 @@ def pinned(config: Configuration) -> list[tuple[Pin, PinnedKey]]:
     Raise CONFIG_INVALID when there is nobody.
     """
     found: list[tuple[Pin, PinnedKey]] = [
-        (Pin(signer.host, signer.fingerprint, signer.retired_after_sequence), signer)
+        (
+            Pin(signer.host, signer.fingerprint, signer.retired_after_sequence, signer.retired_at),
+            signer,
+        )
         for signer in config.signers
     ]
     own = config.signing

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, field_validator, model_validator
 
 from agent.config.drill import Drill
 from agent.config.health import Health
@@ -39,7 +39,7 @@ HostName = Annotated[
         examples=["db1"],
     ),
 ]
-_RESERVED = ("enroll", "logs", "probe")  # a lifecycle rule may expire what is under `logs/`
+_RESERVED = ("enroll", "logs", "probe", "wal")  # a lifecycle rule may expire what is under `logs/`
 _PART = r"[A-Za-z0-9_=-][A-Za-z0-9_.=-]*"  # never `..`, which leads out of the store
 Prefix = Annotated[
     str,
@@ -116,6 +116,12 @@ class Signer(PinnedKey):
         description="Accept this key's backups up to this sequence number only: the host has a "
         "new key since.",
         examples=[412],
+    )
+    retired_at: AwareDatetime | None = Field(
+        None,
+        description="For a key with `retired_after_sequence`: accept its WAL, which has no "
+        "sequence, as far as it was in the store by this moment, by the store's clock.",
+        examples=["2026-11-23T03:15:00Z"],
     )
 
 

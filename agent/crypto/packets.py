@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 PKESK = 1
+SIGNATURE = 2
 SKESK = 3
+ONE_PASS_SIGNATURE = 4
+LITERAL = 11
 SEIPD = 18
 _HEAD = 32
 
@@ -82,7 +85,7 @@ def _new_body(view: memoryview, position: int) -> tuple[bytes, int]:
             return head, position
 
 
-def recipients_of(data: bytes) -> tuple[str, ...]:
+def recipients_of(data: bytes | bytearray | memoryview) -> tuple[str, ...]:
     """Given a public-key encrypted message, return the key ids (16 hex digits) it is for.
 
     Raise MalformedError unless it is exactly a run of version 3 PKESKs and one integrity-protected
@@ -105,3 +108,10 @@ def check_symmetric(data: bytes | bytearray | memoryview) -> None:
     shape = [(packet.tag, packet.head[:1]) for packet in packets(data)]
     if shape != [(SKESK, b"\x04"), (SEIPD, b"\x01")]:
         raise MalformedError("not a symmetrically encrypted message")
+
+
+def check_signed(data: bytes | bytearray | memoryview) -> None:
+    """Raise MalformedError unless the message is one literal in one signature, not compressed."""
+    shape = [packet.tag for packet in packets(data)]
+    if shape != [ONE_PASS_SIGNATURE, LITERAL, SIGNATURE]:
+        raise MalformedError("not one signed piece of data")

@@ -1,4 +1,4 @@
-"""The one private-key operation: opening a small message with the user's own keys.
+"""The one private-key operation: opening a message with the user's own keys.
 
 Here, and only here, the user's own GnuPG home and agent are used: the agent asks for a passphrase,
 on the terminal or a desktop, or a smart card to be inserted.
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent import redact, run
+from agent.crypto.process import Running
+from agent.memory import Buffer
 
 PATIENCE = 600.0
 _LIMIT = "4096"
@@ -89,6 +91,36 @@ def decrypt(home: Path, message: bytes) -> Attempt:
     status = [line.split()[1:3] for line in lines if line.startswith("[GNUPG:] ")]
     if done.returncode == 0 and ["DECRYPTION_OKAY"] in status:
         return Attempt(done.stdout)
+    return _failure(lines, status)
+
+
+def unwrap(home: Path, source: Buffer, target: Buffer) -> Attempt:
+    """Take the encryption off a message of any size: `target`, which has the size of `source`,
+    then holds a signed message (gpg(1), --unwrap).
+
+    Nobody is asked for anything: a key with a passphrase must be in the agent's memory. The
+    attempt's plaintext is empty when it succeeded.
+    """
+    command = [run.find("gpg", package="gnupg"), "--homedir", str(home), "--no-options", "--quiet"]
+    # nothing that art32 writes is compressed by gpg: what is larger than its message is a bomb
+    limit = ("--max-output", str(source.length))
+    running = Running(
+        lambda status_fd: [
+            *(*command, "--batch", "--no-tty", "--status-fd", str(status_fd), *limit),
+            *("--pinentry-mode", "error", "--unwrap", "--decrypt"),
+        ],
+        source,
+        target,
+    )
+    status, lines = running.lines()
+    if status == 0 and ["DECRYPTION_OKAY"] in lines and ["GOODMDC"] in lines:
+        return Attempt(b"")
+    said = running.stderr.decode("utf-8", "replace").split("\n")
+    return _failure(said, [words[:2] for words in lines])
+
+
+def _failure(lines: list[str], status: list[list[str]]) -> Attempt:
+    """Return why gpg did not decrypt, from what it said and from its status lines."""
     said = [line for line in lines if line.strip() and not line.startswith("[GNUPG:]")]
     failed = [match[1] for line in said if (match := _FAILED.search(line))]
     reason = failed[-1] if failed else said[-1] if said else "gpg does not say why"

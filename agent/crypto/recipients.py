@@ -60,20 +60,22 @@ def expiry_warning(key: PublicKey, capability: str, *, what: str) -> str | None:
     return None
 
 
+def options(recipients: Sequence[CheckedRecipient]) -> list[str]:
+    """Return gpg's options for encryption to all of them that everybody can read (RFC 4880)."""
+    files = [("--recipient-file", str(one.config.key_file)) for one in recipients]
+    return [
+        *("--rfc4880", "--cipher-algo", "AES256", "-z", "0"),
+        *(option for pair in files for option in pair),
+    ]
+
+
 def encrypt(home: Home, data: bytes, recipients: Sequence[CheckedRecipient]) -> bytes:
     """Encrypt a small message to all recipients and prove that it is for exactly them.
 
     Raise KEY_UNUSABLE when gpg refuses, ENCRYPTION_INEFFECTIVE when the packets say otherwise.
     """
-    files = [
-        option
-        for recipient in recipients
-        for option in ("--recipient-file", str(recipient.config.key_file))
-    ]
     done = run.run(
-        home.command(
-            "--rfc4880", "--cipher-algo", "AES256", "-z", "0", *files, "--output", "-", "--encrypt"
-        ),
+        home.command(*options(recipients), "--output", "-", "--encrypt"),
         stdin=data,
     )
     if done.returncode != 0:
@@ -86,7 +88,7 @@ def encrypt(home: Home, data: bytes, recipients: Sequence[CheckedRecipient]) -> 
     return done.stdout
 
 
-def inspect(message: bytes, keys: Iterable[PublicKey]) -> None:
+def inspect(message: bytes | memoryview, keys: Iterable[PublicKey]) -> None:
     """Raise ENCRYPTION_INEFFECTIVE unless a message is for exactly these keys.
 
     The ids in a message are those of subkeys; each must belong to one of the keys, and each key

@@ -14,9 +14,12 @@ from enum import Enum
 from pathlib import Path
 
 from agent import run
+from agent.crypto import packets
 from agent.crypto.home import Home
 from agent.crypto.keys import PublicKey, listed
+from agent.crypto.process import Running, Status
 from agent.errors import Art32Error, Code
+from agent.memory import Buffer
 
 
 class Validity(Enum):
@@ -74,28 +77,42 @@ class Keyring:
             done = self._gpgv(path, data)
         finally:
             path.unlink()
-        return self._judge(done.stdout.decode("utf-8", "replace"))
+        status = done.stdout.decode("utf-8", "replace")
+        lines = [line.split()[1:] for line in status.split("\n") if line.startswith("[GNUPG:] ")]
+        return self._judge(lines)
+
+    def open(self, signed: Buffer, target: Buffer) -> tuple[Signature, dict[str, str]]:
+        """Judge a message that holds what it signs; write that to `target`, which has its size.
+
+        Return the judgement and the signed notations (RFC 4880 5.2.3.16). What `target` holds is
+        worth nothing unless the signature is good. Never raises for what a store might hold.
+        """
+        try:
+            packets.check_signed(signed.view)
+        except packets.MalformedError:
+            return Signature(Validity.BAD), {}
+        status, lines = Running(
+            lambda status_fd: [*self._command(status_fd), "--output", "-", "-"], signed, target
+        ).lines()
+        if sum(words[0] == "PLAINTEXT" for words in lines) != 1:
+            return Signature(Validity.BAD), {}
+        found = self._judge(lines)
+        if found.validity is Validity.GOOD and status != 0:
+            return Signature(Validity.BAD), {}
+        return found, _notations(lines)
+
+    def _command(self, status_fd: int) -> list[str]:
+        return [
+            *(run.find("gpgv", package="gpgv"), "--homedir", str(self._home.path)),
+            *("--status-fd", str(status_fd), "--keyring", str(self._file)),
+        ]
 
     def _gpgv(self, path: Path, data: bytes) -> run.Completed:
-        return run.run(
-            [
-                run.find("gpgv", package="gpgv"),
-                "--homedir",
-                str(self._home.path),
-                "--status-fd",
-                "1",
-                "--keyring",
-                str(self._file),
-                str(path),
-                "-",
-            ],
-            stdin=data,
-        )
+        return run.run([*self._command(1), str(path), "-"], stdin=data)
 
-    def _judge(self, status: str) -> Signature:
-        lines = [line.split() for line in status.split("\n") if line.startswith("[GNUPG:] ")]
-        by_keyword = {fields[1]: fields[2:] for fields in lines}
-        if sum(fields[1] == "NEWSIG" for fields in lines) != 1:
+    def _judge(self, lines: Status) -> Signature:
+        by_keyword = {words[0]: words[1:] for words in lines}
+        if sum(words[0] == "NEWSIG" for words in lines) != 1:
             return Signature(Validity.BAD)
         if "BADSIG" in by_keyword:
             return Signature(Validity.BAD)
@@ -117,3 +134,19 @@ class Keyring:
         if "GOODSIG" not in by_keyword and "EXPKEYSIG" not in by_keyword:
             return Signature(Validity.BAD)
         return Signature(Validity.GOOD, key.fingerprint, made_at)
+
+
+def _notations(lines: Status) -> dict[str, str]:
+    """Return notations by name; one that comes twice is none (GnuPG's doc/DETAILS)."""
+    found: dict[str, list[str]] = {}
+    doubled = set()
+    name = ""
+    for words in lines:
+        if words[0] == "NOTATION_NAME":
+            name = words[1]
+            if name in found:
+                doubled.add(name)
+            found[name] = []
+        elif words[0] == "NOTATION_DATA":  # in pieces of 50 characters
+            found.setdefault(name, []).extend(words[1:])
+    return {name: "".join(pieces) for name, pieces in found.items() if name not in doubled}

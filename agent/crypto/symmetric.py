@@ -10,9 +10,10 @@ import base64
 import os
 import secrets
 
-from agent import redact, run
+from agent import redact
 from agent.crypto import packets
 from agent.crypto.home import Home
+from agent.crypto.process import Running
 from agent.errors import Art32Error, Code
 from agent.memory import Buffer
 
@@ -49,52 +50,22 @@ def _command(home: Home, passphrase_fd: int, status_fd: int, *arguments: str) ->
     )
 
 
-class _Running:
-    """A gpg that turns one buffer into another, with its status lines."""
+class _Running(Running):
+    """A gpg under the passphrase."""
 
     def __init__(
         self, home: Home, passphrase: str, source: Buffer, target: Buffer, *arguments: str
     ) -> None:
         passphrase_fd = _passphrase_pipe(passphrase)
-        status_read, status_write = os.pipe()
         try:
-            self._process = run.Process(
-                _command(home, passphrase_fd, status_write, *arguments),
-                stdin=source.as_input(),
-                stdout=target.as_output(),
-                pass_fds=(passphrase_fd, status_write),
+            super().__init__(
+                lambda status_fd: _command(home, passphrase_fd, status_fd, *arguments),
+                source,
+                target,
+                pass_fds=(passphrase_fd,),
             )
-        except BaseException:
-            os.close(status_read)
-            raise
         finally:
             os.close(passphrase_fd)
-            os.close(status_write)
-        self._status_fd = status_read
-        self._target = target
-
-    @property
-    def stderr(self) -> bytes:
-        return self._process.stderr
-
-    def result(self) -> tuple[int, list[str]]:
-        """Wait for the end; return the exit status and the status keywords.
-
-        Raise TOOL_FAILED when more was written than the target has room for.
-        """
-        with os.fdopen(self._status_fd, "rb") as lines:
-            self._status_fd = -1
-            text = lines.read().decode("ascii", "replace")
-        status = self._process.wait()
-        self._process.__exit__()
-        self._target.wrote()
-        return status, [
-            line.split()[1] for line in text.splitlines() if line.startswith("[GNUPG:] ")
-        ]
-
-    def kill(self) -> None:
-        """End it; `result` is then that of a failure."""
-        self._process.kill()
 
 
 class Encryption(_Running):
