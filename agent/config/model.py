@@ -15,6 +15,7 @@ from agent.config.drill import Drill
 from agent.config.health import Health
 from agent.config.logs import Logs
 from agent.config.section import Section
+from agent.config.service import Service
 from agent.config.sources import AnySource
 
 
@@ -232,6 +233,7 @@ class Configuration(Section):
     drill: Drill = Field(default_factory=lambda: Drill())
     health: Health = Field(default_factory=lambda: Health())
     logs: Logs = Field(default_factory=lambda: Logs())
+    service: Service = Field(default_factory=lambda: Service())
 
     @field_validator("host")
     @classmethod

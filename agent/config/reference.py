@@ -24,6 +24,7 @@ from agent.config.model import (
     Signer,
     Signing,
 )
+from agent.config.service import Service
 
 _ESCROW = {
     "name": '"escrow"',
@@ -52,6 +53,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel], dict[str, str]], ...] = (
     ("[[logs.pipes]]", LogPipe, {}),
     ("[[logs.rotate]]", RotatedLog, {"preset": '"nginx"'}),
     ("[logs.retention]", LogRetention, {}),
+    ("[service]", Service, {}),
     ("[[sources]]", sources.PostgreSQLSource, {"kind": '"postgresql"', "name": '"app"'}),
     ("[[sources]]", sources.MySQLSource, {"kind": '"mysql"', "name": '"shop"'}),
     ("[[sources]]", sources.SQLiteSource, {"kind": '"sqlite"', "name": '"tickets"'}),

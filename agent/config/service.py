@@ -1,0 +1,58 @@
+"""The section `[service]`, and which systemd units a configuration asks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from agent.config.section import Section
+
+if TYPE_CHECKING:
+    from agent.config.model import Configuration
+
+
+class Service(Section):
+    """What systemd is to run on this machine."""
+
+    role: Literal["writer", "keeper", "restorer"] = Field(
+        "writer",
+        description="Which of the three this machine is: its units depend on it.",
+        examples=["writer"],
+    )
+    cloudwatch_namespace: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9./_#:-]{0,254}$",
+        description="Where `art32-health-publish` puts the results of health, as metrics.",
+        examples=["Art32"],
+    )
+
+
+def units(config: Configuration) -> tuple[str, ...]:
+    """Return the units to enable, sorted: a timer for each source, and what the other sections
+    ask for. What they start in turn is not named."""
+    found = {"art32-health.timer"}
+    if config.service.cloudwatch_namespace is not None:
+        found.add("art32-health-publish.timer")
+    match config.service.role:
+        case "writer":
+            found |= _writer(config)
+        case "keeper":
+            found |= {"art32-prune.timer", "art32-logs-prune.timer"}
+            found |= {f"art32-verify@{signer.host}.timer" for signer in config.signers}
+        case "restorer":
+            found |= {f"art32-drill@{signer.host}.timer" for signer in config.signers}
+    return tuple(sorted(found))
+
+
+def _writer(config: Configuration) -> set[str]:
+    logs = config.logs
+    found = {f"art32-backup-{source.kind}@{source.name}.timer" for source in config.sources}
+    wanted = {
+        "art32-doctor.timer": config.signing is not None,
+        "art32-logs-rotate.timer": bool(logs.rotate),
+        "art32-logs-pipe.service": bool(logs.pipes),
+        "art32-logs-watch.service": bool(logs.watch.files),
+        "art32-logs-digest.timer": bool(logs.watch.files or logs.pipes or logs.rotate),
+    }
+    return found | {unit for unit, asked in wanted.items() if asked}
