@@ -88,7 +88,28 @@ class Code(Enum):
     CLOCK_SKEW = ("clock-skew", ExitStatus.STORE, "this clock and the store's differ")
     NOT_WRITE_ONLY = ("not-write-only", ExitStatus.STORE, "the writer can do more than write")
     SUSPECT = ("suspect", ExitStatus.VERIFICATION, "signature, path or contents do not fit")
-    PENDING = ("pending", ExitStatus.VERIFICATION, "signed by a key that is not pinned")
+    PENDING = ("pending", ExitStatus.VERIFICATION, "signed by a key that no person has accepted")
+    ENROLMENT_INVALID = (
+        "enrolment-invalid",
+        ExitStatus.VERIFICATION,
+        "an enrolment is not what its key has signed",
+    )
+    ENROLMENT_DOUBTFUL = (
+        "enrolment-doubtful",
+        ExitStatus.VERIFICATION,
+        "an enrolment could be that of another machine than it says",
+    )
+    HOST_UNKNOWN = ("host-unknown", ExitStatus.KEY, "no key or host of that name is enrolled")
+    PINS_CONFLICT = (
+        "pins-conflict",
+        ExitStatus.TRY_AGAIN,
+        "somebody else changed the list of pinned hosts at the same time",
+    )
+    PINS_INVALID = (
+        "pins-invalid",
+        ExitStatus.VERIFICATION,
+        "no list of pinned hosts in the store counts, or one is left out",
+    )
     CORRUPT = ("corrupt", ExitStatus.VERIFICATION, "bytes differ from what was signed")
     SPLIT_BRAIN = (
         "split-brain",
@@ -170,6 +191,11 @@ RUNBOOKS: dict[Code, str] = {
     Code.NOT_WRITE_ONLY: "store-refused",
     Code.SUSPECT: "backup-suspect",
     Code.PENDING: "backup-suspect",
+    Code.ENROLMENT_INVALID: "host-enrol",
+    Code.ENROLMENT_DOUBTFUL: "host-enrol",
+    Code.HOST_UNKNOWN: "host-enrol",
+    Code.PINS_CONFLICT: "host-enrol",
+    Code.PINS_INVALID: "host-enrol",
     Code.CORRUPT: "backup-suspect",
     Code.SPLIT_BRAIN: "wal-archiving-failed",
     Code.DRILL_FAILED: "drill-failed",

@@ -7,6 +7,7 @@ pytest_plugins = [
     "tests.fixtures.repository",
     "tests.fixtures.databases",
     "tests.fixtures.s3",
+    "tests.fixtures.hosts",
     "tests.fixtures.chromium",
     "tests.fixtures.daemons",
     "tests.fixtures.terraform",

@@ -42,11 +42,17 @@ AREAS = (BACKUPS, LOGS)
 
 
 def within(config: Configuration, area: Area) -> Configuration:
-    """Return the configuration whose store, and whose retention, are those of the area."""
+    """Return the configuration whose store, and whose retention, are those of the area.
+
+    The list of pinned hosts is one for all areas.
+    """
     if area == BACKUPS:
         return config
+    pins = config.pins
+    if pins.prefix is None:
+        pins = pins.model_copy(update={"prefix": config.store.prefix})
     prefix = "/".join(part for part in (config.store.prefix, area.directory) if part)
     store = config.store.model_copy(update={"prefix": prefix})
     days = config.logs.retention.days
     retention = config.retention.model_copy(update={"days": days, "minimum_backups": 0})
-    return config.model_copy(update={"store": store, "retention": retention})
+    return config.model_copy(update={"store": store, "retention": retention, "pins": pins})

@@ -197,6 +197,8 @@ def judge(
         return verdict(State.SUSPECT, "the manifest was made for another place")
     if pin.retired_after_sequence is not None and found.sequence > pin.retired_after_sequence:
         return verdict(State.SUSPECT, "signed by a key after its retirement")
+    if pin.ended(objects[layout.SIGNATURE].stored_at):
+        return verdict(State.PENDING, "stored after the list of pinned hosts had ended")
     for entry in found.objects:
         item = objects.get(entry.name)
         if item is None:
@@ -290,7 +292,7 @@ def require_complete(backup: Backup) -> Manifest:
     )
     hints = {
         State.SUSPECT: "keep it as evidence, and restore another one: art32 backup list",
-        State.PENDING: "pin the host's key under [[signers]] once a person has checked it",
+        State.PENDING: "a person looks at the host's key and accepts it: art32 host list",
         State.ABSENT: "art32 backup list",
         State.COMPLETE: None,
     }

@@ -106,16 +106,18 @@ def _keys(config: Configuration) -> Iterator[Finding]:
 def _signers(config: Configuration) -> Iterator[Finding]:
     """Look at every key whose signatures count here; the writer's own has been looked at."""
     found = identity.pinned(config)
+    own = config.signing.pinned if config.signing and config.encryption is not None else None
     good = True
     for pin, key in found:
-        if key is config.signing and config.encryption is not None:
+        if key == own:
             continue
         for finding in _attempt(f"signer {pin.host}", lambda pin=pin, key=key: _signer(pin, key)):  # type: ignore[misc]
             good = good and finding.good is not False
             yield finding
     if good:
-        with identity.reader(config):
-            pass
+        with identity.reader(config) as reader:
+            for note in reader.notes:
+                yield Finding("pinned hosts", None, note, "art32 host list")
 
 
 def _signer(pin: Pin, pinned: PinnedKey) -> Iterator[Finding]:

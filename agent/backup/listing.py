@@ -38,6 +38,7 @@ def answer(
     try:
         with identity.reader(config) as reader:
             backups = catalog.read(store, reader, config.store.prefix, host=wanted, source=source)
+            notes = reader.notes
     except Art32Error as error:
         # a single object that is refused makes its backup suspect: this was the listing
         if error.code is not Code.STORE_REFUSED or wanted not in (None, config.host):
@@ -56,7 +57,7 @@ def answer(
         )
         for backup, entry in zip(backups, entries, strict=True)
     ]
-    warnings = _warnings(backups)
+    warnings = [*notes, *_warnings(backups)]
     warnings += _absences(config, store, backups, records, host=wanted, source=source, area=area)
     if not backups and not warnings and (host or source):
         raise _nothing(source or host or "", area)

@@ -92,10 +92,11 @@ def choose(
     if not whole:
         found = [f"{sum(b.state is state for b in mine)} {state.value}" for state in State]
         until = f" at or before {clock.iso(at)}" if at else ""
+        pending = any(backup.state is State.PENDING for backup in mine)
         raise Art32Error(
             Code.NO_BACKUP,
             f"no complete backup of source `{source}` of host `{host}`{until}: {', '.join(found)}",
-            hint="art32 backup list",
+            hint="art32 host list" if pending else "art32 backup list",
         )
     good = [unit for unit in whole if unit.good(accepted)]
     return list((good or whole)[-1].backups)

@@ -95,6 +95,7 @@ def choose(
     readable, local = not warnings, history.read(records)
     with identity.reader(config) as reader:
         backups = catalog.read(store, reader, config.store.prefix, host=host, source=source)
+        warnings += reader.notes
     units = catalog.units(backups)
     running = frozenset() if ids else missing.unfinished(units, store.now())
     units = [unit for unit in units if unit.key not in running]

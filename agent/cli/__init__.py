@@ -31,6 +31,7 @@ VERBS = {
     "doctor": "find out whether this machine could back up and restore, before it must",
     "drill": "rehearse restores, and show that the recovery keys are there",
     "health": "look at what is true of this host now",
+    "host": "enrol hosts, and keep the list of their signing keys",
     "logs": "find attacks in logs, take personal data out, rotate, ship and restore them",
     "restore": "bring a backup back",
     "runbook": "list, show and follow what to do when something is wrong",

@@ -127,7 +127,7 @@ def command(
         f"{output.size(done.plain_bytes)}, {output.duration(done.seconds)} "
         f"({output.size(rate)}/s)"
     )
-    warnings = list(done.warnings)
+    warnings = [*reader.notes, *done.warnings]
     if wanted is None:
         warnings += restore.doubts(backups, chosen, at=at_moment)
     status = ExitStatus.WARNINGS if warnings else ExitStatus.OK

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agent.config.model import Configuration
+from agent.config.model import Configuration, fingerprint_file
 from agent.errors import Art32Error, Code
 
 _KINDS = frozenset(
@@ -42,7 +42,22 @@ def load(path: Path) -> Configuration:
         raise Art32Error(
             Code.CONFIG_INVALID, f"`{path}` holds a number or a nesting beyond all measure"
         ) from error
-    return parse(document, origin=str(path))
+    return parse(_with_own_key(document), origin=str(path))
+
+
+def _with_own_key(document: dict[str, Any]) -> dict[str, Any]:
+    """Add the fingerprint of the key that `host enrol` has made, unless the file names one."""
+    signing = document.get("signing")
+    if not isinstance(signing, dict) or "fingerprint" in signing:
+        return document
+    name = signing.get("key_file")
+    if not isinstance(name, str) or not name.startswith("/") or "\0" in name:
+        return document
+    try:
+        noted = fingerprint_file(Path(name)).read_text("ascii").strip()
+    except (OSError, ValueError):  # not made yet
+        return document
+    return {**document, "signing": {**signing, "fingerprint": noted}}
 
 
 def parse(document: dict[str, Any], *, origin: str) -> Configuration:

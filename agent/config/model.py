@@ -32,6 +32,7 @@ Fingerprint = Annotated[
         examples=["0123456789ABCDEF0123456789ABCDEF01234567"],
     ),
 ]
+IDENTITY = r"^[A-Za-z0-9][A-Za-z0-9_.,:=@+-]{0,127}$"
 HostName = Annotated[
     str,
     Field(
@@ -40,13 +41,19 @@ HostName = Annotated[
         examples=["db1"],
     ),
 ]
-_RESERVED = ("enroll", "logs", "probe", "wal")  # a lifecycle rule may expire what is under `logs/`
+# a lifecycle rule may expire what is under `logs/`
+_RESERVED = ("enroll", "evidence", "logs", "pins", "probe", "wal")
 _PART = r"[A-Za-z0-9_=-][A-Za-z0-9_.=-]*"  # never `..`, which leads out of the store
 Prefix = Annotated[
     str,
     Field(pattern=rf"^(?:{_PART}(?:/{_PART})*/?)?$", max_length=512),
     AfterValidator(lambda value: value.rstrip("/")),
 ]
+
+
+def fingerprint_file(key_file: Path) -> Path:
+    """Return where the fingerprint of a key stands that `host enrol` has made."""
+    return key_file.with_name(f"{key_file.name}.fingerprint")
 
 
 class PinnedKey(Section):
@@ -98,13 +105,49 @@ class Encryption(Section):
         return self
 
 
-class Signing(PinnedKey):
+class Signing(Section):
     """The host's own signing key. Its private half never leaves the host."""
 
+    fingerprint: Fingerprint | None = Field(
+        None,
+        description="Full fingerprint of the key. Left out, it is that of the key which "
+        "`art32 host enrol` has made.",
+        examples=["89ABCDEF0123456789ABCDEF0123456789ABCDEF"],
+    )
     key_file: Path = Field(
-        description="The private key, mode 0600, without a passphrase.",
+        description="The private key, mode 0600, without a passphrase; on the machine's own disk, "
+        "never on a volume that is copied.",
         examples=["/etc/art32/signing-key.asc"],
     )
+    identity: str | None = Field(
+        None,
+        pattern=IDENTITY,
+        description="Under which name below `enroll/` this machine may write. Left out: at AWS its "
+        "`aws:userid`, elsewhere `host`.",
+        examples=["db1"],
+    )
+
+    @field_validator("fingerprint", mode="before")
+    @classmethod
+    def _normalise(cls, value: object) -> object:
+        return _fingerprint(value) if isinstance(value, str) else value
+
+    @property
+    def pinned(self) -> PinnedKey | None:
+        """The key by fingerprint and file; None before it has been made."""
+        if self.fingerprint is None:
+            return None
+        return PinnedKey(fingerprint=self.fingerprint, key_file=self.key_file)
+
+    @property
+    def fingerprint_file(self) -> Path:
+        """Where `host enrol` notes the fingerprint of the key that it has made."""
+        return fingerprint_file(self.key_file)
+
+    @property
+    def enrolment_file(self) -> Path:
+        """Where `host enrol` keeps what it has published."""
+        return self.key_file.with_name(f"{self.key_file.name}.enrolment")
 
 
 class Signer(PinnedKey):
@@ -123,6 +166,40 @@ class Signer(PinnedKey):
         description="For a key with `retired_after_sequence`: accept its WAL, which has no "
         "sequence, as far as it was in the store by this moment, by the store's clock.",
         examples=["2026-11-23T03:15:00Z"],
+    )
+
+
+class Pins(Section):
+    """The list of accepted hosts, which `art32 host accept` publishes in the store and a root key
+    signs. For the keeper and the restorer; a host needs none of it."""
+
+    roots: tuple[PinnedKey, ...] = Field(
+        (), description="Whose signature makes a list count; two while one takes over."
+    )
+    minimum_serial: int = Field(
+        0,
+        ge=0,
+        description="Take no list of a lower serial number: for a machine that is new and "
+        "remembers none.",
+        examples=[12],
+    )
+    valid_days: int = Field(
+        90,
+        ge=1,
+        le=3660,
+        description="How long a list that is published here vouches for what is stored.",
+        examples=[90],
+    )
+    gnupg_home: Path | None = Field(
+        None,
+        description="GnuPG home with a root's private key, where hosts are accepted; by default "
+        "that of the user.",
+        examples=["/root/.gnupg"],
+    )
+    prefix: Prefix | None = Field(
+        None,
+        description="Where `pins/` and `enroll/` stand; by default the prefix of the store.",
+        examples=["production"],
     )
 
 
@@ -227,6 +304,7 @@ class Configuration(Section):
     signers: tuple[Signer, ...] = Field(
         (), description="Whose backups to accept, besides this host's own."
     )
+    pins: Pins = Field(default_factory=lambda: Pins())
     sources: tuple[AnySource, ...] = Field((), description="What to back up.")
     retention: Retention = Field(default_factory=lambda: Retention())
     restore: Restore = Field(default_factory=lambda: Restore())

@@ -17,6 +17,8 @@ from agent.config.logs_scrub import Scrub
 from agent.config.model import (
     Configuration,
     DirectoryStore,
+    PinnedKey,
+    Pins,
     Recipient,
     Restore,
     Retention,
@@ -42,6 +44,8 @@ _SECTIONS: tuple[tuple[str, type[BaseModel], dict[str, str]], ...] = (
     ("[[encryption.recipients]]", Recipient, {}),
     ("[[encryption.recipients]]", Recipient, _ESCROW),
     ("[[signers]]", Signer, {"host": '"web1"', "key_file": '"/etc/art32/web1.asc"'}),
+    ("[pins]", Pins, {}),
+    ("[[pins.roots]]", PinnedKey, {"key_file": '"/etc/art32/root.asc"'}),
     ("[retention]", Retention, {}),
     ("[restore]", Restore, {}),
     ("[drill]", drill.Drill, {}),

@@ -113,22 +113,8 @@ def read_file(home: Home, pinned: PinnedKey, *, what: str) -> PublicKey:
     the pinned one.
     """
     path = Path(pinned.key_file)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise Art32Error(
-            Code.KEY_MISSING,
-            f"the key file `{path}` of {what} cannot be read: {error.strerror}",
-            hint=f"gpg --export --armor {pinned.fingerprint} > {path}",
-        ) from error
-    listing = run.run(home.command(*_LISTING, "--show-keys"), stdin=content)
-    found = parse_colons(listing.stdout.decode("utf-8", "replace"))
-    if not found:
-        raise Art32Error(
-            Code.KEY_MISSING,
-            f"the key file `{path}` of {what} holds no OpenPGP key",
-            hint=f"gpg --export --armor {pinned.fingerprint} > {path}",
-        )
+    hint = f"gpg --export --armor {pinned.fingerprint} > {path}"
+    found = _in_file(home, path, what=what, hint=hint)
     if [key.fingerprint for key in found] != [pinned.fingerprint]:
         others = ", ".join(key.fingerprint for key in found)
         raise Art32Error(
@@ -137,6 +123,43 @@ def read_file(home: Home, pinned: PinnedKey, *, what: str) -> PublicKey:
             hint="put the right file there, or ask the key's owner for the fingerprint again",
         )
     return found[0]
+
+
+def read_any(home: Home, path: Path, *, what: str) -> PublicKey:
+    """Return the one key that a file holds, whatever its fingerprint.
+
+    Raise KEY_MISSING when it cannot be read or holds no key, KEY_MISMATCH when it holds several.
+    """
+    hint = "move it away, and have a new key made: art32 host enrol"
+    found = _in_file(home, path, what=what, hint=hint)
+    if len(found) != 1:
+        raise Art32Error(
+            Code.KEY_MISMATCH, f"the key file `{path}` of {what} holds several keys", hint=hint
+        )
+    return found[0]
+
+
+def show(home: Home, data: bytes) -> tuple[PublicKey, ...]:
+    """Return the keys in these bytes, which nothing vouches for; they are not imported."""
+    listing = run.run(home.command(*_LISTING, "--show-keys"), stdin=data)
+    return parse_colons(listing.stdout.decode("utf-8", "replace"))
+
+
+def _in_file(home: Home, path: Path, *, what: str, hint: str) -> tuple[PublicKey, ...]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Art32Error(
+            Code.KEY_MISSING,
+            f"the key file `{path}` of {what} cannot be read: {error.strerror}",
+            hint=hint,
+        ) from error
+    found = show(home, content)
+    if not found:
+        raise Art32Error(
+            Code.KEY_MISSING, f"the key file `{path}` of {what} holds no OpenPGP key", hint=hint
+        )
+    return found
 
 
 def require_usable(key: PublicKey, capability: str, *, what: str) -> None:
@@ -186,6 +209,19 @@ def import_public_halves(home: Home, pinned: Sequence[PinnedKey]) -> None:
     for key in pinned:
         if key.fingerprint not in there:
             raise Art32Error(Code.KEY_UNUSABLE, f"gpg cannot import the key file `{key.key_file}`")
+
+
+def import_public_keys(home: Home, keyblocks: Sequence[bytes]) -> None:
+    """Import public keys in binary form; one that gpg refuses is left out, and keeps out no other.
+
+    Whose signature counts is not said by what is in a home.
+    """
+    if not keyblocks:
+        return
+    import_all = home.command("--import")
+    if run.run(import_all, stdin=b"".join(keyblocks)).returncode != 0:
+        for block in keyblocks:
+            run.run(import_all, stdin=block)
 
 
 def listed(home: Home) -> dict[str, PublicKey]:

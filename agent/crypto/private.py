@@ -1,4 +1,4 @@
-"""The one private-key operation: opening a message with the user's own keys.
+"""Private-key operations with the user's own keys: opening a message, signing a small one.
 
 Here, and only here, the user's own GnuPG home and agent are used: the agent asks for a passphrase,
 on the terminal or a desktop, or a smart card to be inserted.
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from agent import redact, run
 from agent.crypto.process import Running
+from agent.errors import Art32Error, Code
 from agent.memory import Buffer
 
 PATIENCE = 600.0
@@ -49,16 +50,9 @@ def decrypting_parts(home: Path) -> frozenset[str]:
 
     The private half is there, or on a smart card that gpg has seen. Nobody is asked for anything.
     """
-    done = run.run(
-        [
-            *(run.find("gpg", package="gnupg"), "--homedir", str(home), "--no-options"),
-            *("--batch", "--no-tty", "--quiet", "--no-auto-check-trustdb"),
-            *("--with-colons", "--list-secret-keys"),
-        ]
-    )
     found = set()
     able = False
-    for line in done.stdout.decode("utf-8", "replace").split("\n"):
+    for line in _private_keys(home):
         fields = line.split(":")
         if fields[0] in ("sec", "ssb"):
             # GnuPG's doc/DETAILS: field 15 is `#` where the private half is elsewhere
@@ -69,11 +63,57 @@ def decrypting_parts(home: Path) -> frozenset[str]:
     return frozenset(found)
 
 
-def decrypt(home: Path, message: bytes) -> Attempt:
-    """Decrypt a message of at most 4 KiB with a private key of `home`.
+def _private_keys(home: Path) -> list[str]:
+    """Return gpg's own listing of the private keys of a home."""
+    done = run.run(
+        [
+            *(run.find("gpg", package="gnupg"), "--homedir", str(home), "--no-options"),
+            *("--batch", "--no-tty", "--quiet", "--no-auto-check-trustdb"),
+            *("--with-colons", "--list-secret-keys"),
+        ]
+    )
+    return done.stdout.decode("utf-8", "replace").split("\n")
 
-    Waits up to ten minutes for a person. Succeeds only when gpg exits 0 and says DECRYPTION_OKAY.
+
+def signing_primaries(home: Path) -> frozenset[str]:
+    """Return the fingerprints of the primary keys of `home` of which any part can sign here."""
+    found = set()
+    primary, able, wanted = "", False, False
+    for line in _private_keys(home):
+        fields = line.split(":")
+        if fields[0] in ("sec", "ssb"):
+            wanted = fields[0] == "sec"
+            able = "s" in fields[11] and fields[14] != "#"
+        elif fields[0] == "fpr":
+            primary = fields[9] if wanted else primary
+            if able:
+                found.add(primary)
+            wanted = able = False
+    return frozenset(found)
+
+
+def sign(home: Path, fingerprint: str, data: bytes) -> bytes:
+    """Return a binary detached signature by a private key of `home`.
+
+    Waits up to ten minutes for a person: a passphrase, a card. Raise KEY_UNUSABLE.
     """
+    done = _asking(
+        home, ("--local-user", fingerprint, "--output", "-", "--detach-sign"), stdin=data
+    )
+    if done.returncode != 0 or not done.stdout:
+        lines = done.stderr.decode("utf-8", "replace").split("\n")
+        said = [line for line in lines if line.strip() and not line.startswith("[GNUPG:]")]
+        raise Art32Error(
+            Code.KEY_UNUSABLE,
+            f"gpg does not sign with the key `{fingerprint}`: "
+            + redact.line(said[-1] if said else "it does not say why"),
+            hint="unlock the key, or insert its card and run `gpg --card-status` once",
+        )
+    return done.stdout
+
+
+def _asking(home: Path, arguments: tuple[str, ...], *, stdin: bytes) -> run.Completed:
+    """Run gpg in a home whose agent may ask a person."""
     terminal = _terminal()
     extra = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     if terminal is not None:
@@ -81,12 +121,16 @@ def decrypt(home: Path, message: bytes) -> Attempt:
     command = [run.find("gpg", package="gnupg"), "--homedir", str(home), "--no-options", "--quiet"]
     if terminal is None:
         command.append("--no-tty")
-    done = run.run(
-        [*command, "--max-output", _LIMIT, "--status-fd", "2", "--decrypt"],
-        stdin=message,
-        extra_environment=extra,
-        timeout=PATIENCE,
-    )
+    command += ["--status-fd", "2", *arguments]
+    return run.run(command, stdin=stdin, extra_environment=extra, timeout=PATIENCE)
+
+
+def decrypt(home: Path, message: bytes) -> Attempt:
+    """Decrypt a message of at most 4 KiB with a private key of `home`.
+
+    Waits up to ten minutes for a person. Succeeds only when gpg exits 0 and says DECRYPTION_OKAY.
+    """
+    done = _asking(home, ("--max-output", _LIMIT, "--decrypt"), stdin=message)
     lines = done.stderr.decode("utf-8", "replace").split("\n")
     status = [line.split()[1:3] for line in lines if line.startswith("[GNUPG:] ")]
     if done.returncode == 0 and ["DECRYPTION_OKAY"] in status:

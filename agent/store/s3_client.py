@@ -11,6 +11,7 @@ from agent.config.model import S3Store
 from agent.errors import Art32Error, Code
 
 if TYPE_CHECKING:
+    import boto3
     from botocore.credentials import Credentials
     from mypy_boto3_s3 import S3Client
 
@@ -33,34 +34,15 @@ def build(config: S3Store) -> S3Client:
     not AWS. Endpoints come from the configuration alone, not from the environment.
     Raise TOOL_MISSING, CONFIG_MISSING, PERMISSION or STORE_REFUSED.
     """
-    try:
-        import boto3
-        import botocore.session
-        from botocore.config import Config
-        from botocore.exceptions import BotoCoreError
-    except ImportError as error:
-        raise Art32Error(
-            Code.TOOL_MISSING,
-            "the S3 store needs `boto3`, which is not installed",
-            hint="pip install 'art32[s3]', or apt-get install python3-boto3",
-        ) from error
+    session = session_of(config)
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
 
-    given: dict[str, Any] = {}
-    session = botocore.session.Session()
-    if config.credentials_file is not None:
-        credentials = _credentials(config.credentials_file, config.profile)
-        given = {
-            "aws_access_key_id": credentials.access_key,
-            "aws_secret_access_key": credentials.secret_key,
-            "aws_session_token": credentials.token,
-        }
-    elif config.profile is not None:
-        session.set_config_variable("profile", config.profile)
     if config.ca_file is not None:
         _check_readable(config.ca_file, "ca_file")
     not_in_the_stubs: dict[str, Any] = {"ignore_configured_endpoint_urls": True}
     try:
-        return boto3.Session(botocore_session=session).client(
+        return session.client(
             "s3",
             region_name=config.region,
             endpoint_url=config.endpoint,
@@ -81,14 +63,50 @@ def build(config: S3Store) -> S3Client:
                     "addressing_style": "path" if config.path_style else "auto",
                 },
             ),
-            **given,
         )
     except BotoCoreError as error:
+        raise _unusable(error) from error
+
+
+def session_of(config: S3Store) -> boto3.Session:
+    """Return an SDK session with the store's credentials: those of a file, or the machine's own.
+
+    Raise TOOL_MISSING, CONFIG_MISSING, PERMISSION, STORE_REFUSED or CONFIG_INVALID.
+    """
+    try:
+        import boto3
+        import botocore.session
+        from botocore.exceptions import BotoCoreError
+    except ImportError as error:
         raise Art32Error(
-            Code.CONFIG_INVALID,
-            f"no client for the store can be made from the configuration: {type(error).__name__}",
-            hint="`region`, `endpoint` and `profile` of `[store]` are the likely culprits",
+            Code.TOOL_MISSING,
+            "the S3 store needs `boto3`, which is not installed",
+            hint="pip install 'art32[s3]', or apt-get install python3-boto3",
         ) from error
+
+    given: dict[str, Any] = {}
+    session = botocore.session.Session()
+    if config.credentials_file is not None:
+        credentials = _credentials(config.credentials_file, config.profile)
+        given = {
+            "aws_access_key_id": credentials.access_key,
+            "aws_secret_access_key": credentials.secret_key,
+            "aws_session_token": credentials.token,
+        }
+    elif config.profile is not None:
+        session.set_config_variable("profile", config.profile)
+    try:
+        return boto3.Session(botocore_session=session, region_name=config.region, **given)
+    except BotoCoreError as error:
+        raise _unusable(error) from error
+
+
+def _unusable(error: Exception) -> Art32Error:
+    return Art32Error(
+        Code.CONFIG_INVALID,
+        f"no client for the store can be made from the configuration: {type(error).__name__}",
+        hint="`region`, `endpoint` and `profile` of `[store]` are the likely culprits",
+    )
 
 
 def _check_readable(path: Path, key: str) -> None:

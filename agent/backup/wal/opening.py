@@ -133,7 +133,7 @@ class Opener:
             raise Art32Error(
                 Code.PENDING,
                 f"`{entry.object_name}` is signed by a key that is not pinned",
-                hint="add the host's key to `signers`, once you know that it is the host's",
+                hint="a person looks at the host's key and accepts it: art32 host list",
             )
         if signature.validity is not Validity.GOOD:
             raise _suspect(entry, signature.validity.value)
@@ -141,6 +141,12 @@ class Opener:
         pins = [pin for pin in signers if pin.host == place.host]
         if not pins:
             raise _suspect(entry, f"it is signed by the key of another host than `{place.host}`")
+        if all(pin.ended(entry.stored_at) for pin in pins):
+            raise Art32Error(
+                Code.PENDING,
+                f"`{entry.object_name}` was stored after the list of pinned hosts had ended",
+                hint="art32 host renew",
+            )
         if not any(pin.covers(entry.stored_at) for pin in pins):
             raise _suspect(
                 entry, "its key is retired, and it is not known to be from before (`retired_at`)"

@@ -62,12 +62,14 @@ def command(context: Context, apply_: bool, host: str | None, ended: tuple[str, 
     ledger = make.ledger_of(config)
     with identity.reader(config) as reader:
         backups = catalog.read(store, reader, config.store.prefix, host=host)
+        notes = reader.notes
     local = history.read(ledger.records())
     plans = pruning.plan(
         backups, config.retention, store, local, this_host=config.host, retired=retired
     )
     unknown = sorted(retired - {(plan.host, plan.source) for plan in plans})
-    warnings = [f"there is nothing of `{one}/{source}` in the store" for one, source in unknown]
+    warnings = list(notes)
+    warnings += [f"there is nothing of `{one}/{source}` in the store" for one, source in unknown]
     lines, data, refusals = [], [], []
     done: list[Deleted] = []
     for plan in plans:
