@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import sys
 
-from agent import clock, output
+from agent import clock, notify, output
 
 _TERMINAL_SECONDS = 0.2
 _LOG_SECONDS = 10.0
 
 
 class Progress:
-    """Shows how far a piece of work has come: bytes, bytes a second, seconds left.
+    """Shows how far a piece of work has come: bytes, bytes a second, seconds left; systemd is told
+    the same as its status line.
 
     `expected` is the total in bytes where it is known, None where not. As a context manager it
     clears its line at the end.
@@ -26,6 +27,7 @@ class Progress:
         self._next = self._begun + (0 if self._terminal else _LOG_SECONDS)
         self._done = 0
         self._shown = False
+        notify.manager().status(what)
 
     def add(self, count: int) -> None:
         """Count some more bytes."""
@@ -41,15 +43,16 @@ class Progress:
         self._next = moment + (_TERMINAL_SECONDS if self._terminal else _LOG_SECONDS)
         rate = done / max(moment - self._begun, 1e-6)
         left = max(0.0, self._expected - done) / rate if self._expected and rate > 0 else None
+        text = f"{self._what}: {output.size(done)}, {output.size(rate)}/s"
+        if left is not None:
+            text += f", {output.duration(left)} left"
+        notify.manager().status(text)
         if self._terminal:
-            self._show(rate, left)
+            self._show(text)
         else:
             self._log(rate, left)
 
-    def _show(self, rate: float, left: float | None) -> None:
-        text = f"{self._what}: {output.size(self._done)}, {output.size(rate)}/s"
-        if left is not None:
-            text += f", {output.duration(left)} left"
+    def _show(self, text: str) -> None:
         sys.stderr.write(f"\r\x1b[K{text}")
         sys.stderr.flush()
         self._shown = True

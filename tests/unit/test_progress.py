@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 
 import pytest
 
-from agent import clock
+from agent import clock, notify
 from agent.progress import Progress
+from tests.fixtures.databases import short_directory
 
 
 class Ticking:
@@ -73,3 +75,23 @@ def test_on_a_terminal_one_line_renews_itself_and_is_cleared(
     assert "\n" not in shown
     assert "backing up: 1.0 KiB, 1.0 KiB/s, 3.0 s left" in shown
     assert shown.endswith("\r\x1b[K")
+
+
+def test_systemd_is_told_of_each_piece_of_work(
+    ticking: Ticking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with short_directory() as directory, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(f"{directory}/n")
+        monkeypatch.setenv("NOTIFY_SOCKET", f"{directory}/n")
+        notify.manager.cache_clear()
+        with Progress("backing up app", 1000) as progress:
+            ticking.seconds += 10
+            progress.add(500)
+        with Progress("backing up uploads"):
+            pass
+        notify.manager.cache_clear()
+        assert [heard.recv(100) for _ in range(3)] == [
+            b"STATUS=backing up app",
+            b"STATUS=backing up app: 500 B, 50 B/s, 10.0 s left",
+            b"STATUS=backing up uploads",
+        ]

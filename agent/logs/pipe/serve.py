@@ -21,7 +21,7 @@ from types import FrameType
 from agent import clock, files
 from agent.errors import Art32Error
 from agent.logs.pipe.flow import Flow
-from agent.logs.pipe.notify import Manager
+from agent.notify import Manager
 
 _TICK = 10.0
 _RETRY = 1.0

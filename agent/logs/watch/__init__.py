@@ -22,6 +22,7 @@ from agent.logs.scan import Scanner, open_scanner
 from agent.logs.scan.publish import publish
 from agent.logs.watch.follow import Followed
 from agent.logs.watch.tail import NotFollowed, Tail
+from agent.notify import Manager
 
 _STATE = "watch.json"
 _LOCK = "watch.lock"
@@ -187,17 +188,29 @@ def run(
     """
     from agent.logs.watch.events import Events
 
+    manager = Manager()
     with files.lock(settings.directory / _LOCK, what="`art32 logs watch`"):
         watcher = Watcher(settings, watch, scrub=scrub)
         with Events([one.path.parent for one in watch.files], stop) as events:
+            manager.tell("READY=1")
             while not stop.is_set():
                 more = watcher.step(look=events.something_came())
+                manager.reassure()
+                manager.status(_status(watcher, busy=more))
                 if once and not more:
                     break
                 if not more:
                     events.wait(_TICK)
+        manager.tell("STOPPING=1")
         watcher.close()
         return watcher
+
+
+def _status(watcher: Watcher, *, busy: bool) -> str:
+    count = len(watcher.followed.current) + len(watcher.followed.renamed)
+    missed = len(watcher.followed.missed)
+    doing = "catching up with" if busy else "following"
+    return f"{doing} {count} files" + (f", {missed} are not looked at" if missed else "")
 
 
 def scanned_up_to(settings: Scan, path: Path, *, patience: float = 15.0) -> int:

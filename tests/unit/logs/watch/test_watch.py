@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
 import threading
 from pathlib import Path
@@ -17,6 +18,7 @@ from agent.logs import watch
 from agent.logs.scan.publish import read_findings
 from agent.logs.scan.rules import load
 from agent.logs.watch import Watcher, scanned_up_to
+from tests.fixtures.databases import short_directory
 
 LINE = b'203.0.113.%d - - [24/Nov/2026:06:03:00 +0000] "GET /.env?%08d HTTP/1.1" 404 15 "-" "x"\n'
 
@@ -315,3 +317,17 @@ def test_whatever_happens_in_whatever_order_every_line_counts_once(steps: Any) -
         watcher.close()
         counted = sum(one.count for one in read_findings(place.scan.directory))
         assert counted == 0 or counted <= place.number
+
+
+def test_systemd_hears_that_it_follows_that_it_lives_and_that_it_stops(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.write(3)
+    with short_directory() as directory, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(f"{directory}/n")
+        heard.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", f"{directory}/n")
+        monkeypatch.setenv("WATCHDOG_USEC", "60000000")
+        watch.run(place.scan, place.watch, stop=threading.Event(), once=True)
+        said = [heard.recv(200) for _ in range(4)]
+    assert said == [b"READY=1", b"WATCHDOG=1", b"STATUS=following 1 files", b"STOPPING=1"]

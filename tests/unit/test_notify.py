@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from agent import clock
-from agent.logs.pipe.notify import Manager
+from agent.notify import Manager
 from tests.fixtures.databases import short_directory
 
 
@@ -48,3 +48,36 @@ def test_the_watchdog_of_another_process_is_not_ours(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("WATCHDOG_USEC", "4000000")
     monkeypatch.setenv("WATCHDOG_PID", "1")
     assert Manager().watchdog is None
+
+
+def test_an_abstract_socket_hears_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"art32-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(f"\0{name}")
+        monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
+        Manager().tell("READY=1")
+        assert heard.recv(100) == b"READY=1"
+
+
+def test_a_status_is_one_line_and_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with short_directory() as directory, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(f"{directory}/n")
+        heard.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", f"{directory}/n")
+        manager = Manager()
+        for text in ("two\nREADY=1", "two READY=1", "three"):
+            manager.status(text)
+        assert [heard.recv(100), heard.recv(100)] == [b"STATUS=two READY=1", b"STATUS=three"]
+        with pytest.raises(BlockingIOError):
+            heard.recv(100)
+
+
+def test_a_manager_that_does_not_read_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    with short_directory() as directory, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
+        deaf.bind(f"{directory}/n")
+        monkeypatch.setenv("NOTIFY_SOCKET", f"{directory}/n")
+        manager = Manager()
+        for number in range(5_000):  # far more than its queue takes (max_dgram_qlen)
+            manager.status(str(number))
+        deaf.setblocking(False)
+        assert deaf.recv(100) == b"STATUS=0"

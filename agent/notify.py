@@ -1,8 +1,10 @@
-"""Tells systemd how it stands: sd_notify(3), as a service of `Type=notify` does."""
+"""Tells systemd how it stands: sd_notify(3), as a unit of `Type=notify` does, or any with
+`NotifyAccess=main`."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
 
@@ -10,7 +12,11 @@ from agent import clock
 
 
 class Manager:
-    """The service manager, if one listens; `watchdog` is how often it wants to hear, in seconds."""
+    """The service manager, if one listens; `watchdog` is how often it wants to hear, in seconds.
+
+    The first one of a process takes the address out of the environment, so that no child speaks
+    for us; `manager` has one for who comes later.
+    """
 
     def __init__(self) -> None:
         address = os.environ.pop("NOTIFY_SOCKET", "")
@@ -20,17 +26,29 @@ class Manager:
         wanted = bool(address) and microseconds.isdecimal() and ours and int(microseconds) > 0
         self.watchdog = int(microseconds) / 2e6 if wanted else None
         self.due = 0.0
+        self._status = ""
 
     def tell(self, *states: str) -> None:
-        """Send states such as `READY=1`; harmless when nobody listens."""
+        """Send states such as `READY=1`; harmless when nobody listens, and it never waits."""
         if not self._address:
             return
         with (
             contextlib.suppress(OSError),
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender,
         ):
+            sender.setblocking(False)
             sender.connect(self._address)
             sender.send("\n".join(states).encode())
+
+    def status(self, text: str) -> None:
+        """Say in one line, free of personal data, what is being done: `systemctl status` shows it.
+
+        The same again is not sent again.
+        """
+        line = " ".join(text.split())
+        if line != self._status:
+            self._status = line
+            self.tell(f"STATUS={line}")
 
     def reassure(self) -> None:
         """Tell the watchdog that all is well, when it is time to."""
@@ -38,3 +56,9 @@ class Manager:
         if self.watchdog is not None and now >= self.due:
             self.due = now + self.watchdog
             self.tell("WATCHDOG=1")
+
+
+@functools.cache
+def manager() -> Manager:
+    """Return one manager for all of a process."""
+    return Manager()
