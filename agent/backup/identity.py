@@ -51,6 +51,10 @@ def require_private(path: Path) -> None:
             )
 
 
+def _no_key_yet() -> Art32Error:
+    return Art32Error(Code.KEY_MISSING, "this host has no signing key yet", hint="art32 host enrol")
+
+
 @contextlib.contextmanager
 def writer(config: Configuration) -> Iterator[Writer]:
     """Hold the keys of a host for the block; raise a key error when any of them is unusable."""
@@ -65,11 +69,7 @@ def writer(config: Configuration) -> Iterator[Writer]:
         checked = recipients.check(home, config.encryption.recipients)
         own = config.signing.pinned
         if own is None:
-            raise Art32Error(
-                Code.KEY_MISSING,
-                "this host has no signing key yet",
-                hint="art32 host enrol",
-            )
+            raise _no_key_yet()
         require_private(own.key_file)
         signer = keys.read_file(home, own, what=what)
         keys.require_usable(signer, "s", what=what)
@@ -117,7 +117,8 @@ class Reader:
 def pinned(config: Configuration) -> list[tuple[Pin, PinnedKey]]:
     """Return whose signatures count by the configuration: its signers, and this host's own key.
 
-    Raise CONFIG_INVALID when there is nobody, and no root whose list could name somebody.
+    Raise CONFIG_INVALID when there is nobody, and no root whose list could name somebody,
+    KEY_MISSING on a host that has not made its key.
     """
     found: list[tuple[Pin, PinnedKey]] = [
         (
@@ -129,6 +130,8 @@ def pinned(config: Configuration) -> list[tuple[Pin, PinnedKey]]:
     own = config.signing.pinned if config.signing else None
     if own is not None and all(own.fingerprint != pin.fingerprint for pin, _ in found):
         found.append((Pin(config.host, own.fingerprint), own))
+    if not found and not config.pins.roots and config.signing is not None:
+        raise _no_key_yet()
     if not found and not config.pins.roots:
         raise Art32Error(
             Code.CONFIG_INVALID,

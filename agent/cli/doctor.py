@@ -17,17 +17,19 @@ from agent.errors import ExitStatus
 )
 @click.pass_obj
 def command(context: Context, no_probe: bool) -> None:
-    """Check keys, signers, ledger, disk, sources, store, clock and log pipes.
+    """Check keys, signers, enrolment, ledger, disk, sources, store, clock and log pipes.
 
     On a host that backs up it proves that the host can only write.
     """
     from agent.backup import checkup
+    from agent.host import checkup as host_checkup
     from agent.logs import checkup as logs_checkup
     from agent.logs.pipe import check as pipe_check
 
     config = context.load()
     findings = [
         *checkup.examine(config, probe=not no_probe),
+        *host_checkup.examine(config),
         *logs_checkup.examine(config),
         *pipe_check.examine(config),
     ]

@@ -32,6 +32,7 @@ Fingerprint = Annotated[
         examples=["0123456789ABCDEF0123456789ABCDEF01234567"],
     ),
 ]
+_CREDENTIALS = Path("/etc/credstore")  # systemd-creds(1)
 IDENTITY = r"^[A-Za-z0-9][A-Za-z0-9_.,:=@+-]{0,127}$"
 HostName = Annotated[
     str,
@@ -52,8 +53,10 @@ Prefix = Annotated[
 
 
 def fingerprint_file(key_file: Path) -> Path:
-    """Return where the fingerprint of a key stands that `host enrol` has made."""
-    return key_file.with_name(f"{key_file.name}.fingerprint")
+    """Return where the fingerprint of a key stands that `host enrol` has made: beside it, or with
+    the configuration where the key is a credential, which only root and its unit can see."""
+    directory = Path("/etc/art32") if key_file.parent == _CREDENTIALS else key_file.parent
+    return directory / f"{key_file.name}.fingerprint"
 
 
 class PinnedKey(Section):
@@ -147,7 +150,7 @@ class Signing(Section):
     @property
     def enrolment_file(self) -> Path:
         """Where `host enrol` keeps what it has published."""
-        return self.key_file.with_name(f"{self.key_file.name}.enrolment")
+        return self.fingerprint_file.with_suffix(".enrolment")
 
 
 class Signer(PinnedKey):

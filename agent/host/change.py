@@ -60,7 +60,7 @@ def accept(
     Raise HOST_UNKNOWN, ENROLMENT_INVALID, ENROLMENT_DOUBTFUL (also when the host has a key and
     neither is said), PINS_CONFLICT, and what publishing raises.
     """
-    accepted: list[Candidate] = []
+    named: list[str] = []
     closed: list[PinnedHost] = []
 
     def change(now: Current, store: Store) -> Sequence[PinnedHost] | None:
@@ -72,10 +72,11 @@ def accept(
                 f"the key `{fingerprint}` of `{line.host}` has been retired",
                 hint="a host that comes back makes a new key: art32 host enrol",
             )
-        candidate = _candidate(config, store, fingerprint, listed)
-        accepted[:] = [candidate]
-        if line is not None and line.identity == candidate.identity:
+        if line is not None and not _copies(store, line):
+            named.append(line.host)
             return None
+        candidate = _candidate(config, store, fingerprint, listed)
+        named[:] = [candidate.host]
         _no_doubts(candidate, despite_doubts)
         hosts = [one for one in (listed.hosts if listed else []) if one.fingerprint != fingerprint]
         older = [one for one in hosts if one.host == candidate.host and one.active]
@@ -84,12 +85,12 @@ def accept(
         return [*(ended.get(one.fingerprint, one) for one in hosts), pinned(candidate)]
 
     made, notes = _published(config, change)
-    (candidate,) = accepted
+    host = named[-1]
     if made is not None:
-        _record(config, ACCEPTED, made, candidate.host, fingerprint)
+        _record(config, ACCEPTED, made, host, fingerprint)
         for one in closed:
             _record(config, RETIRED, made, one.host, one.fingerprint)
-    return Changed(candidate.host, fingerprint, made, tuple(closed), notes)
+    return Changed(host, fingerprint, made, tuple(closed), notes)
 
 
 def retire(
@@ -190,6 +191,12 @@ def _published(config: Configuration, change: _Change) -> tuple[PinList | None, 
     )
 
 
+def _copies(store: Store, line: PinnedHost) -> bool:
+    """Whether another machine than the accepted one has enrolled the key as well."""
+    found = candidates.find(store, line.fingerprint, None)
+    return any(not one.problem and one.identity != line.identity for one in found)
+
+
 def _candidate(
     config: Configuration, store: Store, fingerprint: str, listed: PinList | None
 ) -> Candidate:
@@ -207,26 +214,37 @@ def _candidate(
             hint="find out what wrote it: nothing else can become of it",
         )
     if len({one.identity for one in good}) > 1:
-        doubt = "several machines have enrolled this key: one is a copy of the other"
-        return replace(good[0], doubts=(*good[0].doubts, doubt))
-    return with_machine(config, good[0])
+        return _doubted(
+            good[0], "several machines have enrolled this key: one is a copy of the other"
+        )
+    return with_machines(config, good[:1])[0]
 
 
-def with_machine(config: Configuration, candidate: Candidate) -> Candidate:
-    """Add what AWS says against an enrolment; elsewhere nobody can be asked."""
-    _, _, instance = candidate.identity.partition(":")
-    if candidate.problem or not isinstance(config.store, S3Store) or not aws.is_aws(config.store):
-        return candidate
+def with_machines(config: Configuration, found: Sequence[Candidate]) -> list[Candidate]:
+    """Add what AWS says against enrolments; elsewhere nobody can be asked."""
+    if not isinstance(config.store, S3Store) or not aws.is_aws(config.store):
+        return list(found)
+    instances = {one: one.identity.partition(":")[2] for one in found if not one.problem}
     try:
-        duty = aws.duty_of(config.store, instance) if instance.startswith("i-") else None
+        known = [name for name in instances.values() if name.startswith("i-")]
+        duties = aws.duties_of(config.store, known)
     except Art32Error as error:
-        doubt: str | None = error.sentence
-    else:
-        doubt = {
-            None: f"there is no instance `{instance}`",
-            candidate.host: None,
-        }.get(duty, f"the stack says that `{instance}` is not `{candidate.host}`, but `{duty}`")
-    return replace(candidate, doubts=(*candidate.doubts, doubt)) if doubt else candidate
+        return [_doubted(one, error.sentence) if one in instances else one for one in found]
+    result = []
+    for one in found:
+        duty = duties.get(instances.get(one, ""))
+        if one.problem or duty == one.host:
+            result.append(one)
+        elif duty is None:
+            result.append(_doubted(one, f"there is no instance `{instances[one]}`"))
+        else:
+            words = f"the stack says that `{instances[one]}` is not `{one.host}`, but `{duty}`"
+            result.append(_doubted(one, words))
+    return result
+
+
+def _doubted(candidate: Candidate, doubt: str) -> Candidate:
+    return replace(candidate, doubts=(*candidate.doubts, doubt))
 
 
 def _no_doubts(candidate: Candidate, despite: bool) -> None:

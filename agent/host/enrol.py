@@ -50,7 +50,7 @@ def enrol(config: Configuration, *, expires: str) -> Enrolled:
     if signing is None:
         raise Art32Error(
             Code.CONFIG_INVALID,
-            "the configuration has no `signing`: this machine has nothing to sign",
+            "the configuration has no `signing`: this machine signs nothing",
             hint='add a [signing] section with `key_file = "/etc/art32/signing-key.asc"`',
         )
     lock = config.state_directory / "locks" / ".enrol.lock"

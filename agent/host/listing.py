@@ -48,7 +48,7 @@ def standing(config: Configuration, *, count: bool = True) -> Standing:
     found = candidates.look(store, now.trusted.list if now.trusted else None)
     configured = {pin.fingerprint for pin, _ in identity.pinned(config)}
     waiting = [one for one in found.candidates if one.fingerprint not in configured]
-    found = replace(found, candidates=tuple(change.with_machine(config, one) for one in waiting))
+    found = replace(found, candidates=tuple(change.with_machines(config, waiting)))
     return Standing(now, found, _waiting(config, found.candidates) if count else {})
 
 
@@ -78,7 +78,7 @@ def answer(config: Configuration) -> output.Answer:
         for pin, _ in identity.pinned(config)
         if not (trusted and trusted.list.find(pin.fingerprint))
     ]
-    warnings = [*here.now.notes, *_warnings(here)]
+    said = warnings(here)
     data = {
         "serial": trusted.list.serial if trusted else None,
         "valid_until": clock.iso(trusted.until) if trusted else None,
@@ -93,21 +93,23 @@ def answer(config: Configuration) -> output.Answer:
         "art32.host.list/1",
         data,
         lines,
-        warnings,
-        ExitStatus.WARNINGS if warnings else ExitStatus.OK,
+        said,
+        ExitStatus.WARNINGS if said else ExitStatus.OK,
     )
 
 
-def _warnings(here: Standing) -> list[str]:
-    found = []
+def warnings(here: Standing) -> list[str]:
+    """Return a sentence for everything about hosts that wants a person."""
+    found = [*here.now.notes]
     trusted, soon = here.now.trusted, clock.now() + ENDS_SOON
     if trusted and clock.now() < trusted.until < soon:
         found.append(
             f"the list of pinned hosts ends {clock.iso(trusted.until)}: renew it (art32 host renew)"
         )
     for one in here.pending:
-        backups = here.waiting.get(one.fingerprint, 0)
-        found.append(f"`{one.host}` waits to be accepted, and {backups} of its backups with it")
+        backups = here.waiting.get(one.fingerprint)
+        more = f", and {backups} of its backups with it" if backups else ""
+        found.append(f"`{one.host}` waits to be accepted{more}")
     found += [
         f"an enrolment below `{one.identity}` does not count: {one.problem}"
         for one in here.found.candidates

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from agent.config.model import S3Store, StoreConfig
@@ -10,6 +11,7 @@ from agent.store import s3_client
 
 _DUTY = "Art32Duty"
 _ENDED = ("shutting-down", "terminated")
+_MOST = 200  # values of one filter
 
 
 def is_aws(config: StoreConfig) -> bool:
@@ -26,21 +28,26 @@ def user_id(config: S3Store, *, endpoint: str | None = None) -> str:
     return str(_asked(lambda: client.get_caller_identity(), "who this machine is")["UserId"])
 
 
-def duty_of(config: S3Store, instance: str, *, endpoint: str | None = None) -> str | None:
-    """Return the duty that the stack gave to an instance, "" when it was given none; None when
-    there is no such instance, or no more.
+def duties_of(
+    config: S3Store, instances: Sequence[str], *, endpoint: str | None = None
+) -> dict[str, str]:
+    """Return the duty that the stack gave to each of these instances, "" where it gave none; what
+    is not there, or not any more, is left out.
 
     Raise STORE_UNREACHABLE or STORE_REFUSED.
     """
+    if not instances:
+        return {}
     client = _client(config, "ec2", endpoint)
-    wanted = [{"Name": "instance-id", "Values": [instance]}]
-    found = _asked(lambda: client.describe_instances(Filters=wanted), "which instances there are")
-    for reservation in found.get("Reservations", []):
+    wanted = [{"Name": "instance-id", "Values": list(instances)[:_MOST]}]
+    answer = _asked(lambda: client.describe_instances(Filters=wanted), "which instances there are")
+    found = {}
+    for reservation in answer.get("Reservations", []):
         for one in reservation.get("Instances", []):
             if one.get("State", {}).get("Name") not in _ENDED:
                 tags = {tag["Key"]: tag["Value"] for tag in one.get("Tags", [])}
-                return str(tags.get(_DUTY, ""))
-    return None
+                found[str(one["InstanceId"])] = str(tags.get(_DUTY, ""))
+    return found
 
 
 def _client(config: S3Store, service: Any, endpoint: str | None) -> Any:

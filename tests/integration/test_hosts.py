@@ -59,8 +59,8 @@ def test_a_host_enrols_and_is_accepted_and_its_backups_restore(estate: Estate) -
     assert restored(estate, restorer, host) == (estate.directory / "db1.content").read_bytes()
 
 
-def test_a_second_enrolment_changes_nothing(estate: Estate) -> None:
-    host = estate.host("db1")
+def test_a_second_enrolment_changes_nothing(directory_estate: Estate) -> None:
+    host = directory_estate.host("db1")
     host.done("host", "enrol")
     before = {path: path.read_bytes() for path in host.directory.glob("signing-key*")}
     again = host.done("host", "enrol").data
@@ -110,24 +110,31 @@ def test_a_recreated_host_waits_and_then_both_chains_restore(estate: Estate) -> 
 
 
 def test_a_key_is_retired_at_its_last_number_and_what_it_signs_later_is_suspect(
-    estate: Estate,
+    directory_estate: Estate,
 ) -> None:
-    keeper, restorer, host = estate.reader(), estate.reader("restorer"), estate.host("db1")
+    keeper, restorer, host = (
+        directory_estate.reader(),
+        directory_estate.reader("restorer"),
+        directory_estate.host("db1"),
+    )
     host.done("host", "enrol")
     keeper.done("host", "accept", host.fingerprint)
     host.done("backup", "run")
     assert keeper.done("host", "retire", "db1").data["closed"] == {host.fingerprint: 1}
     host.done("backup", "run")
     assert states(restorer) == ["complete", "suspect"]
-    assert restored(estate, restorer, host) == (estate.directory / "db1.content").read_bytes()
+    assert (
+        restored(directory_estate, restorer, host)
+        == (directory_estate.directory / "db1.content").read_bytes()
+    )
     keeper.done("host", "retire", host.fingerprint, "--after", "0")
     assert states(restorer) == ["suspect", "suspect"]
     keeper.done("host", "retire", host.fingerprint, "--forget")
     assert states(restorer) == ["pending", "pending"]
 
 
-def test_a_pending_key_can_be_refused_for_good(estate: Estate) -> None:
-    keeper, host = estate.reader(), estate.host("db1")
+def test_a_pending_key_can_be_refused_for_good(directory_estate: Estate) -> None:
+    keeper, host = directory_estate.reader(), directory_estate.host("db1")
     host.done("host", "enrol")
     host.done("backup", "run")
     keeper.done("host", "retire", host.fingerprint)
@@ -137,19 +144,21 @@ def test_a_pending_key_can_be_refused_for_good(estate: Estate) -> None:
     assert again.error["code"] == "enrolment-invalid"
 
 
-def test_pins_of_the_configuration_go_on_and_the_stricter_word_counts(estate: Estate) -> None:
-    host = estate.host("db1")
+def test_pins_of_the_configuration_go_on_and_the_stricter_word_counts(
+    directory_estate: Estate,
+) -> None:
+    host = directory_estate.host("db1")
     host.done("host", "enrol")
     host.done("backup", "run")
-    public = estate.directory / "db1.asc"
+    public = directory_estate.directory / "db1.asc"
     public.write_bytes(host.key_file.read_bytes())
     pin = f'[[signers]]\nhost = "db1"\nfingerprint = "{host.fingerprint}"\nkey_file = "{public}"\n'
-    alone = estate.reader("alone", roots=(), more=pin)
+    alone = directory_estate.reader("alone", roots=(), more=pin)
     assert states(alone) == ["complete"]
     assert alone.done("host", "list").data["hosts"][0]["state"] == "configured"
-    both = estate.reader("both", more=pin)
+    both = directory_estate.reader("both", more=pin)
     assert states(both) == ["complete"]
-    estate.reader().done("host", "retire", host.fingerprint)
+    directory_estate.reader().done("host", "retire", host.fingerprint)
     assert states(both) == ["suspect"]
     assert states(alone) == ["complete"]
 
@@ -247,3 +256,30 @@ def test_a_keeper_without_a_root_key_changes_nothing(
     assert keeper("host", "accept", host.fingerprint).error["code"] == "key-missing"
     bare = directory_estate.reader("bare", roots=())
     assert bare("host", "accept", host.fingerprint).error["code"] == "config-invalid"
+
+
+def test_doctor_and_health_say_who_waits(directory_estate: Estate) -> None:
+    keeper, host = directory_estate.reader(), directory_estate.host("db1")
+
+    def doctor(machine: Machine, subject: str) -> list[tuple[str, str]]:
+        said = machine("doctor", "--no-probe")
+        return [(one["result"], one["detail"]) for one in said.data if one["subject"] == subject]
+
+    def health(machine: Machine) -> dict[str, tuple[str, str | None]]:
+        said = machine("health", "hosts")
+        return {one["name"]: (one["state"], one["runbook"]) for one in said.data}
+
+    assert doctor(host, "enrolment") == [("fail", "no signing key yet")]
+    assert health(host) == {"enrolment": ("fail", "host-enrol")}
+    host.done("host", "enrol")
+    ((result, detail),) = doctor(host, "enrolment")
+    assert (result, detail.split(";")[0]) == ("ok", "published as db1")
+    assert health(host) == {}
+
+    assert ("warn", "`db1` waits to be accepted") in doctor(keeper, "hosts")
+    waiting = f"host:db1:{host.fingerprint[-8:]}"
+    assert health(keeper)[waiting] == ("fail", "host-enrol")
+    keeper.done("host", "accept", host.fingerprint)
+    assert doctor(keeper, "hosts") == []
+    assert doctor(keeper, "pinned hosts")[0][0] == "ok"
+    assert health(keeper) == {"hosts": ("ok", None)}

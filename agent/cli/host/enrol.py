@@ -6,6 +6,7 @@ import click
 
 from agent import output
 from agent.cli import Context
+from agent.errors import ExitStatus
 
 
 @click.command()
@@ -37,4 +38,5 @@ def command(context: Context, expires: str) -> None:
         warnings.append(
             f"this machine is a copy of another one: its key `{done.replaced}` was replaced"
         )
-    context.finish(output.Answer("art32.host.enrol/1", vars(done), lines, warnings))
+    status = ExitStatus.WARNINGS if warnings else ExitStatus.OK
+    context.finish(output.Answer("art32.host.enrol/1", vars(done), lines, warnings, status))
