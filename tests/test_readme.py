@@ -29,11 +29,13 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BUCKET = re.compile(r'kind = "s3"\nbucket = "example-backups"\nprefix = "production"\n')
-SIGNER, OPERATIONS, ESCROW = (
+SIGNER, OPERATIONS, ESCROW, ROOT_KEY = (
     "0123456789ABCDEF0123456789ABCDEF01234567",
     "89ABCDEF0123456789ABCDEF0123456789ABCDEF",
     "FEDCBA9876543210FEDCBA9876543210FEDCBA98",
+    "76543210FEDCBA9876543210FEDCBA9876543210",
 )
+GROUPED = "0123 4567 89AB CDEF 0123  4567 89AB CDEF 0123 4567"
 
 
 def block(phrase: str) -> str:
@@ -70,12 +72,13 @@ def test_every_configuration_is_valid_as_it_stands(tmp_path: Path) -> None:
 
 def test_a_part_of_a_configuration_is_valid_behind_a_whole_one(tmp_path: Path) -> None:
     parts = [text for language, note, text in BLOCK.findall(README) if note.strip() == "part"]
-    assert len(parts) == 2
+    assert len(parts) == 3
     file = tmp_path / "agent.toml"
     file.write_text("\n".join([blocks("toml")[0], *parts]))
     config = load(file)
     assert config.drill.checks[0].source == "app"
     assert config.logs.rotate[0].name == "nginx-access"
+    assert [root.fingerprint for root in config.pins.roots] == [ROOT_KEY]
 
 
 def test_the_policy_lets_a_host_put_objects_and_nothing_else() -> None:
@@ -83,7 +86,9 @@ def test_the_policy_lets_a_host_put_objects_and_nothing_else() -> None:
     (statement,) = json.loads(text)["Statement"]
     assert (statement["Effect"], statement["Action"]) == ("Allow", "s3:PutObject")
     assert all(
-        re.fullmatch(r"arn:aws:s3:::example-backups/production/(db1|probe)/\*", one)
+        re.fullmatch(
+            r"arn:aws:s3:::example-backups/production/(db1|enroll/\$\{aws:userid\}|probe)/\*", one
+        )
         for one in statement["Resource"]
     )
 
@@ -196,7 +201,8 @@ def test_what_the_readme_says_to_type_works(site: Site, postgresql: PostgreSQLSe
         block("art32 doctor || test $? = 20"),
     )
     keeping, restoring, by_hand = block("backup prune"), block("--to -"), block("--passphrase-fd 0")
-    named = {keys, host_key, first_backup, keeping, restoring, by_hand}
+    root, enrol, accept = block("hosts, root"), block("art32 host enrol"), block(GROUPED)
+    named = {keys, host_key, first_backup, keeping, root, enrol, accept, restoring, by_hand}
     host_toml, keeper_toml = blocks("toml")
     (grants,) = blocks("sql")
     postgresql.create("readme", "CREATE TABLE t AS SELECT generate_series(1, 1000) AS n;")
@@ -215,6 +221,14 @@ def test_what_the_readme_says_to_type_works(site: Site, postgresql: PostgreSQLSe
     listed = site.run(first_backup)
     assert re.search(r"db1 +app .* complete", listed)
     assert re.search(r"db1 +uploads .* complete", listed)
+
+    site.run(enrol)
+    fingerprints[ROOT_KEY] = site.run(root).strip()
+    (pins,) = (text for _, note, text in BLOCK.findall(README) if "[[pins.roots]]" in text)
+    signers = keeper_toml[keeper_toml.index("[[signers]]") : keeper_toml.index("[retention]")]
+    site.configure(keeper_toml.replace(signers, pins), fingerprints)
+    site.run(accept.replace(GROUPED, f"{host[:20]} {host[20:]}"))
+    assert re.search(r"db1 +app .* complete", site.run("art32 backup list --all-hosts"))
 
     site.configure(keeper_toml, fingerprints)
     kept = site.run(keeping)

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from agent import clock
 from tests.fixtures.databases import PostgreSQLServer
+from tests.fixtures.hosts import Estate, Machine
 from tests.fixtures.keys import Keys
-from tests.fixtures.repository import MakeRepository, text
+from tests.fixtures.repository import MakeRepository, Repository, text
 from tests.fixtures.s3 import LOCKED, S3Server
 from tests.runbooks.world import World
 
@@ -359,6 +361,7 @@ def test_what_a_stolen_key_signs_is_no_good_backup_any_more(
     )
     world = World(files.directory, keeper, {"BACKUP_HOST": files.site.host})
     world.values |= {"LAST_TRUSTED": "1", "LATER_BACKUP": forged.id}
+    world.values["FINGERPRINT"] = keys.host.fingerprint
     before = keeper.config_file.read_text()
     world.mends("host-compromised")
     shown = world.art32("backup", "list", "--host", files.site.host)
@@ -374,3 +377,61 @@ def test_the_clock_of_a_breach_counts_72_hours(files: World, tmp_path: Path) -> 
     files.mends("personal-data-breach")
     assert "due at: 2026-11-27 03:14 UTC" in record.read_text()
     assert record.stat().st_mode & 0o077 == 0
+
+
+@pytest.fixture
+def waiting(directory_estate: Estate, tmp_path: Path) -> tuple[World, Machine]:
+    """A keeper's world in which the host `db1` has enrolled and made a backup; and the host."""
+    estate = directory_estate
+    keeper, host = estate.reader(), estate.host("db1")
+    host.done("host", "enrol")
+    host.done("backup", "run")
+    site = Repository(
+        keeper.directory,
+        keeper.config_file,
+        estate.objects,
+        keeper.directory / "state",
+        "keeper",
+        estate.keys,
+    )
+    world = World(tmp_path, site, {"BACKUP_HOST": "db1", "FINGERPRINT": host.fingerprint})
+    return world, host
+
+
+def test_a_new_host_is_accepted_and_refused_again(waiting: tuple[World, Machine]) -> None:
+    world, _ = waiting
+    world.mends("host-enrol")
+    world.undoes("host-enrol")
+    assert not world.verified("host-enrol")
+
+
+def test_a_recreated_host_is_accepted_in_place_of_the_old_one(
+    waiting: tuple[World, Machine], directory_estate: Estate
+) -> None:
+    world, _ = waiting
+    assert world.follow("host-enrol").returncode == 20  # a session on the host is done by hand
+    new = directory_estate.host("db1", machine="recreated")
+    new.done("host", "enrol")
+    new.done("backup", "run")
+    world.values |= {"FINGERPRINT": new.fingerprint, "OPTIONS": "--replaces"}
+    assert world.follow("host-enrol").returncode == 20
+    shown = world.art32("backup", "list", "--host", "db1")
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.count("complete") == 2
+    assert f"retired, db1, since {clock.now():%Y}" in world.art32("host", "list").stdout
+
+
+def test_the_key_of_a_compromised_host_is_retired_in_the_list(
+    waiting: tuple[World, Machine],
+) -> None:
+    world, host = waiting
+    world.follow("host-enrol")
+    host.done("backup", "run")
+    first, forged = (one["id"] for one in host.done("backup", "list").data["backups"])
+    world.values |= {"LAST_TRUSTED": "1", "LATER_BACKUP": forged}
+    world.mends("host-compromised")
+    shown = world.art32("backup", "list", "--host", "db1").stdout
+    assert [line.split()[-3] for line in shown.splitlines()[1:]] == ["complete", "suspect"]
+    assert first in shown
+    world.undoes("host-compromised")
+    assert not world.verified("host-compromised")
