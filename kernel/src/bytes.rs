@@ -57,6 +57,19 @@ pub fn rfind(text: &[u8], byte: u8) -> Option<usize> {
     text.iter().rposition(|&each| each == byte)
 }
 
+/// Where a byte is first, or the length of the text.
+pub fn find_byte(text: &[u8], byte: u8) -> usize {
+    let mut place = 0;
+    for chunk in text.chunks_exact(32) {
+        // without a way out, so that all 32 are compared at once
+        if chunk.iter().fold(false, |found, &each| found | (each == byte)) {
+            break;
+        }
+        place += 32;
+    }
+    skip(text, place, |each| each != byte)
+}
+
 pub fn hex_value(byte: u8) -> u8 {
     match byte {
         b'0'..=b'9' => byte - b'0',

@@ -1,232 +1,339 @@
-//! Scrubs blocks: finds lines, undoes escapes where there are any, applies the rules in their
-//! order, and writes what stays.
+//! Scrubs blocks: undoes escapes, applies the rules in their order, and writes what stays.
 
 use crate::bytes::*;
 use crate::config::*;
 use crate::fields::{self, Line};
 use crate::replace::{self, Cache};
-use crate::scan::Events;
+use crate::scan::{escapes, Events};
 use crate::span::{Form, Kind, Span, KINDS};
-use crate::text::{decode, Text};
+use crate::text::{Decoded, Mapper, Text};
 use crate::{ipv4, ipv6, names};
 
 const MOST_TURNS: usize = 8;
+/// So many bytes at once, with all that is found in them, stay in the processor's nearest memory.
+const PIECE: usize = 64 << 10;
 
 pub type Scan = fn(&[u8], &Config, &mut Events);
 
 pub struct Engine {
     config: Config,
     scan: Scan,
-    pub counts: [u64; KINDS],
+    pub counts: [u64; KINDS + 1],
     pub out: Vec<u8>,
     cache: Cache,
-    block: Work,
-    line: Work,
-    slow: Vec<(usize, usize)>,
-    dirty: Vec<(usize, usize)>,
+    turns: Vec<Turn>,
 }
 
-/// What one search needs and finds: in a block of lines, or in one line that may hold escapes.
+/// What one search over a block of lines needs and finds.
 #[derive(Default)]
-struct Work {
-    data: Vec<u8>,
-    source: Vec<u32>,
+struct Turn {
+    decoded: Decoded,
+    places: Vec<u32>,
     events: Events,
     new: Vec<Span>,
     spans: Vec<Span>,
+    /// Lines to be looked at again, because something that goes is glued to something else.
+    again: Vec<Again>,
+    input: Vec<u8>,
+    output: Vec<u8>,
+}
+
+/// Where a line begins and ends in the block, and whether it is another now.
+#[derive(Clone, Copy)]
+struct Again {
+    begin: u32,
+    end: u32,
+    changed: bool,
 }
 
 impl Engine {
     pub fn new(config: Config, scan: Scan) -> Self {
         let cache = Cache::new(&config);
-        Engine {
-            config,
-            scan,
-            counts: [0; KINDS],
-            out: Vec::new(),
-            cache,
-            block: Work::default(),
-            line: Work::default(),
-            slow: Vec::new(),
-            dirty: Vec::new(),
-        }
+        let turns = (0..MOST_TURNS).map(|_| Turn::default()).collect();
+        Engine { config, scan, counts: [0; KINDS + 1], out: Vec::new(), cache, turns }
     }
 
     /// Puts the scrubbed block into `out`; the result is the number of lines.
-    ///
-    /// Lines without escapes are searched all at once. Those with escapes, those that were cut, and
-    /// those in which something that goes is glued to something else are taken one by one.
     pub fn scrub(&mut self, block: &[u8]) -> u64 {
-        self.out.clear();
-        self.out.reserve(block.len() + block.len() / 8);
-        (self.scan)(block, &self.config, &mut self.block.events);
-        self.find_slow(block);
-        self.block.spans.clear();
-        self.block.spans.extend(self.slow.iter().map(|&(begin, end)| Span::wall(begin, end)));
-        self.block.source.clear();
-        apply(
-            Text { data: block, source: None },
-            &self.block.events,
-            &self.config,
-            &mut self.block.spans,
-            &mut self.block.new,
-        );
-        self.find_dirty(block);
-        let lines = self.block.events.newlines.len();
-        self.emit(block);
-        (lines + usize::from(block.last().map_or(false, |&byte| byte != b'\n'))) as u64
+        let mut out = std::mem::take(&mut self.out);
+        out.clear();
+        out.reserve(block.len() + block.len() / 8);
+        let mut lines = 0;
+        let mut begin = 0;
+        while begin < block.len() {
+            let end = piece_end(block, begin);
+            lines += self.turn(0, &block[begin..end], &mut out);
+            begin = end;
+        }
+        self.out = out;
+        lines as u64
     }
 
-    /// Lines with escapes, and lines that were cut.
-    fn find_slow(&mut self, block: &[u8]) {
-        self.slow.clear();
-        let escapes = &self.block.events.escapes;
+    /// Scrubs whole lines for the first time, or once more; returns their number.
+    ///
+    /// All lines of a block that must be looked at again are one block for the next turn.
+    fn turn(&mut self, depth: usize, block: &[u8], out: &mut Vec<u8>) -> usize {
+        let mut turn = std::mem::take(&mut self.turns[depth]);
+        turn.find(block, &self.config, self.scan);
+        if depth + 1 == MOST_TURNS {
+            turn.again.clear();
+        }
+        turn.output.clear();
+        if !turn.again.is_empty() {
+            self.again(depth, block, &mut turn);
+        }
+        self.emit(depth, block, &turn, out);
+        let lines = turn.events.newlines.len() + usize::from(block.last() != Some(&b'\n'));
+        self.turns[depth] = turn;
+        lines
+    }
+
+    /// Scrubs the lines that must be looked at again until nothing changes, into `turn.output`.
+    fn again(&mut self, depth: usize, block: &[u8], turn: &mut Turn) {
+        let mut input = std::mem::take(&mut turn.input);
+        input.clear();
+        let data = turn.decoded.text(block).data;
         let mut next = 0;
-        let mut begin = 0;
-        let ends = self.block.events.newlines.iter().map(|&place| place as usize);
-        for end in ends.chain(std::iter::once(block.len())) {
-            let first = next;
-            while next < escapes.len() && (escapes[next] as usize) < end {
+        for line in &mut turn.again {
+            while next < turn.spans.len() && turn.spans[next].raw_start < line.begin {
                 next += 1;
             }
-            let cut = self.config.cut_length.map_or(false, |length| end - begin >= length);
-            if (next > first || cut) && end > begin {
-                self.slow.push((begin, end));
+            let length = input.len();
+            let mut copied = line.begin as usize;
+            while next < turn.spans.len() && turn.spans[next].raw_start < line.end {
+                self.put(&turn.spans[next], depth, block, data, &mut copied, &mut input);
+                next += 1;
             }
-            begin = end + 1;
+            let end = line.end as usize;
+            input.extend_from_slice(&block[copied..end]);
+            line.changed = input[length..] != block[line.begin as usize..end];
+            if line.changed {
+                input.push(b'\n');
+            } else {
+                input.truncate(length);
+            }
         }
+        if !input.is_empty() {
+            self.turn(depth + 1, &input, &mut turn.output);
+        }
+        turn.input = input;
     }
 
-    /// Lines in which something that goes does not stand apart; they join the slow ones.
-    fn find_dirty(&mut self, block: &[u8]) {
-        self.dirty.clear();
-        let mut known = 0;
-        let mut before = usize::MAX;
-        for span in &self.block.spans {
-            if is_replaced(span) && span.start >= known && !is_apart(block, span, before) {
-                let begin = skip_back(block, span.start, |byte| byte != b'\n');
-                known = skip(block, span.end, |byte| byte != b'\n');
-                self.dirty.push((begin, known));
-            }
-            before = span.end;
-        }
-        if !self.dirty.is_empty() {
-            self.slow.append(&mut self.dirty);
-            self.slow.sort_unstable();
-        }
-    }
-
-    fn emit(&mut self, block: &[u8]) {
-        let spans = std::mem::take(&mut self.block.spans);
-        let slow = std::mem::take(&mut self.slow);
-        let mut out = std::mem::take(&mut self.out);
-        let mut slow_next = 0;
+    fn emit(&mut self, depth: usize, block: &[u8], turn: &Turn, out: &mut Vec<u8>) {
+        let data = turn.decoded.text(block).data;
+        let mut lines = turn.again.iter().peekable();
+        let mut output = turn.output.as_slice();
         let mut copied = 0;
-        for span in &spans {
-            while slow_next < slow.len() && slow[slow_next].0 <= span.start {
-                let (begin, end) = slow[slow_next];
-                out.extend_from_slice(&block[copied..begin]);
-                self.line(&block[begin..end], &mut out);
-                copied = end;
-                slow_next += 1;
+        for span in &turn.spans {
+            while let Some(line) = lines.next_if(|line| line.begin <= span.raw_start) {
+                copied = put_line(line, block, copied, &mut output, out);
             }
-            // a slow line has done all that is in it
-            if span.kind == Kind::Wall || span.start < copied {
-                continue;
-            }
-            self.counts[span.kind as usize] += 1;
-            if is_replaced(span) {
-                out.extend_from_slice(&block[copied..span.start]);
-                replace::write(span, block, &self.config, &mut self.cache, &mut out);
-                copied = span.end;
+            // what is in a line that was looked at again is done
+            if span.raw_start as usize >= copied {
+                self.put(span, depth, block, data, &mut copied, out);
             }
         }
-        for &(begin, end) in &slow[slow_next..] {
-            out.extend_from_slice(&block[copied..begin]);
-            self.line(&block[begin..end], &mut out);
-            copied = end;
+        for line in lines {
+            copied = put_line(line, block, copied, &mut output, out);
         }
         out.extend_from_slice(&block[copied..]);
-        self.block.spans = spans;
-        self.slow = slow;
-        self.out = out;
     }
 
-    /// Writes a line, looks at what has become of it, and so on until nothing changes.
-    fn line(&mut self, line: &[u8], out: &mut Vec<u8>) {
-        let apart = self.line.find(line, &self.config, self.scan);
-        let mut replaced = false;
-        for span in &self.line.spans {
-            if span.kind != Kind::Wall {
-                self.counts[span.kind as usize] += 1;
-            }
-            replaced |= is_replaced(span);
+    /// Writes what stands before a span, and its replacement; counts it.
+    #[inline(always)]
+    fn put(
+        &mut self,
+        span: &Span,
+        depth: usize,
+        block: &[u8],
+        data: &[u8],
+        copied: &mut usize,
+        out: &mut Vec<u8>,
+    ) {
+        if depth == 0 {
+            self.counts[span.kind as usize] += 1;
         }
-        if !replaced {
-            out.extend_from_slice(line);
+        if !span.is_replaced() {
             return;
         }
-        if apart {
-            self.write(line, out);
-            return;
+        let (start, end) = (span.raw_start as usize, span.raw_end as usize);
+        out.extend_from_slice(&block[*copied..start]);
+        let length = out.len();
+        replace::write(span, data, &self.config, &mut self.cache, out);
+        if depth > 0 && out[length..] != block[start..end] {
+            self.counts[span.kind as usize] += 1;
         }
-        let mut now = Vec::with_capacity(line.len() + 64);
-        self.write(line, &mut now);
-        let mut before = line.to_vec();
-        for _ in 1..MOST_TURNS {
-            if now == before {
-                break;
-            }
-            let apart = self.line.find(&now, &self.config, self.scan);
-            if !self.line.spans.iter().any(is_replaced) {
-                break;
-            }
-            std::mem::swap(&mut before, &mut now);
-            now.clear();
-            self.write_counting(&before, &mut now);
-            if apart {
-                break;
-            }
-        }
-        out.extend_from_slice(&now);
-    }
-
-    fn write(&mut self, line: &[u8], out: &mut Vec<u8>) {
-        let mut end = 0;
-        for span in &self.line.spans {
-            if is_replaced(span) {
-                let (start, stop) = self.line.places(span);
-                out.extend_from_slice(&line[end..start]);
-                let text = self.line.text(line);
-                replace::write(span, text, &self.config, &mut self.cache, out);
-                end = stop;
-            }
-        }
-        out.extend_from_slice(&line[end..]);
-    }
-
-    /// Like `write`, and counts what was not there before.
-    fn write_counting(&mut self, line: &[u8], out: &mut Vec<u8>) {
-        let mut end = 0;
-        for span in &self.line.spans {
-            if is_replaced(span) {
-                let (start, stop) = self.line.places(span);
-                out.extend_from_slice(&line[end..start]);
-                let text = self.line.text(line);
-                let length = out.len();
-                replace::write(span, text, &self.config, &mut self.cache, out);
-                if out[length..] != line[start..stop] {
-                    self.counts[span.kind as usize] += 1;
-                }
-                end = stop;
-            }
-        }
-        out.extend_from_slice(&line[end..]);
+        *copied = end;
     }
 }
 
-fn is_replaced(span: &Span) -> bool {
-    span.form != Form::Stays
+/// Writes what stands before a line that was looked at again, and what has become of it.
+fn put_line(
+    line: &Again,
+    block: &[u8],
+    copied: usize,
+    output: &mut &[u8],
+    out: &mut Vec<u8>,
+) -> usize {
+    let (begin, end) = (line.begin as usize, line.end as usize);
+    out.extend_from_slice(&block[copied..begin]);
+    if line.changed {
+        let length = find_byte(output, b'\n');
+        out.extend_from_slice(&output[..length]);
+        *output = &output[length + 1..];
+    } else {
+        out.extend_from_slice(&block[begin..end]);
+    }
+    end
+}
+
+/// Where a piece of whole lines ends.
+fn piece_end(block: &[u8], begin: usize) -> usize {
+    let rest = &block[begin..];
+    if rest.len() <= PIECE {
+        return block.len();
+    }
+    match rfind(&rest[..PIECE], b'\n') {
+        Some(newline) => begin + newline + 1,
+        None => (begin + PIECE + find_byte(&rest[PIECE..], b'\n') + 1).min(block.len()),
+    }
+}
+
+impl Turn {
+    fn find(&mut self, block: &[u8], config: &Config, scan: Scan) {
+        let Turn { decoded, places, events, new, spans, again, .. } = self;
+        places.clear();
+        escapes(block, places);
+        decoded.decode(block, places);
+        let text = decoded.text(block);
+        scan(text.data, config, events);
+        spans.clear();
+        apply(text, events, config, spans, new);
+        if let Some(length) = config.cut_length {
+            find_cut(text, decoded, &events.newlines, length, spans);
+        }
+        again.clear();
+        let mut lines = Lines { ends: &events.newlines, next: 0, length: text.data.len() };
+        let mut known = 0;
+        let mut before = u32::MAX;
+        for span in spans.iter() {
+            if span.is_replaced() && span.start >= known && !is_apart(text.data, span, before) {
+                let line = lines.at(span.start);
+                known = line.1;
+                again.push(raw_line(line, decoded));
+            }
+            before = span.end;
+        }
+        if decoded.has_escapes() {
+            let mut mapper = Mapper::new(decoded);
+            for span in spans.iter_mut() {
+                span.raw_start = mapper.raw(span.start as usize) as u32;
+                span.raw_end = mapper.raw(span.end as usize) as u32;
+            }
+            find_literal(block, text.data, decoded, spans, config, new);
+            if !new.is_empty() {
+                let mut lines = Lines { ends: &events.newlines, next: 0, length: text.data.len() };
+                again.extend(new.iter().map(|span| raw_line(lines.at(span.start), decoded)));
+                again.sort_by_key(|line| line.begin);
+                again.dedup_by_key(|line| line.begin);
+                spans.append(new);
+                spans.sort_by_key(|span| span.raw_start);
+            }
+        }
+    }
+}
+
+/// Tells of places in ascending order in which lines they are.
+struct Lines<'a> {
+    ends: &'a [u32],
+    next: usize,
+    length: usize,
+}
+
+impl Lines<'_> {
+    fn at(&mut self, place: u32) -> (u32, u32) {
+        while self.next < self.ends.len() && self.ends[self.next] < place {
+            self.next += 1;
+        }
+        let begin = if self.next > 0 { self.ends[self.next - 1] + 1 } else { 0 };
+        (begin, self.ends.get(self.next).map_or(self.length as u32, |&end| end))
+    }
+}
+
+fn raw_line((begin, end): (u32, u32), decoded: &Decoded) -> Again {
+    let begin = decoded.raw(begin as usize) as u32;
+    Again { begin, end: decoded.raw(end as usize) as u32, changed: false }
+}
+
+/// Finds the beginnings of addresses at the ends of lines of at least such a length.
+fn find_cut(
+    text: Text,
+    decoded: &Decoded,
+    newlines: &[u32],
+    length: usize,
+    spans: &mut Vec<Span>,
+) {
+    let known = spans.len();
+    let mut next = 0;
+    let mut begin = 0;
+    let ends = newlines.iter().map(|&place| place as usize);
+    for end in ends.chain(std::iter::once(text.data.len())) {
+        while next < known && (spans[next].start as usize) < end {
+            next += 1;
+        }
+        if decoded.raw(end) - decoded.raw(begin) >= length {
+            let last = next.checked_sub(1).map_or(0, |index| spans[index].end as usize);
+            let free = last.max(begin) - begin;
+            if let Some((start, form)) = cut_end(&text.data[begin..end], free) {
+                spans.push(Span::opaque(begin + start, end, Kind::Malformed, form));
+            }
+        }
+        begin = end + 1;
+        if begin > text.data.len() {
+            break;
+        }
+    }
+    if spans.len() > known {
+        spans.sort_by_key(|span| span.start);
+    }
+}
+
+/// Addresses that begin with the digits of what looks like an escape and may be none: `#10.0.0.1`.
+/// Their places are those of the block, and `start` is where the escape is.
+fn find_literal(
+    block: &[u8],
+    data: &[u8],
+    decoded: &Decoded,
+    spans: &[Span],
+    config: &Config,
+    out: &mut Vec<Span>,
+) {
+    out.clear();
+    for (place, start, end) in decoded.escapes() {
+        if at(block, end) != b'.' || !is_digit(block[end - 1]) {
+            continue;
+        }
+        let byte = data[place];
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'@' | b'-') {
+            continue;
+        }
+        let digits = start + skip_back(&block[start..end], end - start, is_digit);
+        if digits > 0 && is_digit(block[digits - 1]) {
+            continue;
+        }
+        if digits > 1 && block[digits - 1] == b'.' && is_digit(block[digits - 2]) {
+            continue;
+        }
+        let (stop, count) = ipv4::chain_from(block, digits, b'.');
+        let judged = ipv4::judge(&block[digits..stop], count, config);
+        if let Some(mut span) = ipv4::span_of(&block[..stop], digits, digits, judged, config) {
+            let next = spans.partition_point(|other| other.raw_end <= span.raw_start);
+            if !spans.get(next).map_or(false, |other| other.raw_start < span.raw_end) {
+                span.start = place as u32;
+                out.push(span);
+            }
+        }
+    }
 }
 
 type Rule = for<'a> fn(&Line<'a>, &[Span], &mut Vec<Span>);
@@ -274,120 +381,18 @@ fn apply(
     }
 }
 
-impl Work {
-    /// Finds the spans of a line, with places in its decoded text; whether all stand apart.
-    fn find(&mut self, line: &[u8], config: &Config, scan: Scan) -> bool {
-        let Work { data, source, events, new, spans } = self;
-        spans.clear();
-        let decoded = decode(line, data, source);
-        let text = if decoded {
-            Text { data, source: Some(source) }
-        } else {
-            source.clear();
-            Text { data: line, source: None }
-        };
-        scan(text.data, config, events);
-        apply(text, events, config, spans, new);
-        if config.cut_length.map_or(false, |length| line.len() >= length) {
-            if let Some(span) = cut_end(text.data, spans.last().map_or(0, |span| span.end)) {
-                spans.push(span);
-            }
-        }
-        let mut before = usize::MAX;
-        let mut apart = true;
-        for span in spans.iter() {
-            apart &= !is_replaced(span) || is_apart(text.data, span, before);
-            before = span.end;
-        }
-        if decoded {
-            let count = spans.len();
-            new.clear();
-            find_literal(line, &text, spans, config, new);
-            apart &= new.is_empty();
-            if !new.is_empty() {
-                spans.append(new);
-                // a literal address overlaps no other span: places in the line give the order
-                let mut order: Vec<(usize, Span)> = Vec::with_capacity(spans.len());
-                for (index, span) in spans.iter().enumerate() {
-                    let literal = index >= count;
-                    let start = if literal { span.start } else { text.place(span.start) };
-                    order.push((start, *span));
-                }
-                order.sort_by_key(|&(start, _)| start);
-                spans.clear();
-                spans.extend(order.into_iter().map(|(_, span)| span));
-            }
-        }
-        apart
-    }
-
-    fn text<'a>(&'a self, line: &'a [u8]) -> &'a [u8] {
-        if self.source.is_empty() {
-            line
-        } else {
-            &self.data
-        }
-    }
-
-    /// Where a span stands in the line.
-    fn places(&self, span: &Span) -> (usize, usize) {
-        if self.source.is_empty() || span.value_end == LITERAL {
-            (span.start, span.end)
-        } else {
-            (self.source[span.start] as usize, self.source[span.end] as usize)
-        }
-    }
-}
-
-/// The mark of a span whose places count in the line and not in its decoded text.
-const LITERAL: usize = usize::MAX;
-
-/// Addresses that begin with the digits of what looks like an escape and may be none: `#10.0.0.1`.
-fn find_literal(line: &[u8], text: &Text, spans: &[Span], config: &Config, out: &mut Vec<Span>) {
-    let mut next = 0;
-    for (index, &byte) in text.data.iter().enumerate() {
-        if text.is_raw(index) {
-            continue;
-        }
-        let (start, end) = (text.place(index), text.place(index + 1));
-        let is_part = byte.is_ascii_alphanumeric()
-            || matches!(byte, b'_' | b'.' | b':' | b'@' | b'-');
-        if is_part || at(line, end) != b'.' || !is_digit(line[end - 1]) {
-            continue;
-        }
-        let digits = start + skip_back(&line[start..end], end - start, is_digit);
-        if digits > 0 && is_digit(line[digits - 1]) {
-            continue;
-        }
-        if digits > 1 && line[digits - 1] == b'.' && is_digit(line[digits - 2]) {
-            continue;
-        }
-        let (stop, count) = ipv4::chain_from(line, digits, b'.');
-        let judged = ipv4::judge(&line[digits..stop], count, config);
-        if let Some(mut span) = ipv4::span_of(&line[..stop], digits, digits, judged, config) {
-            while next < spans.len() && text.place(spans[next].end) <= span.start {
-                next += 1;
-            }
-            let overlaps = spans.get(next).map_or(false, |other| text.place(other.start) < span.end);
-            if !overlaps {
-                span.value_end = LITERAL;
-                out.push(span);
-            }
-        }
-    }
-}
-
 /// Whether nothing around a span can change its meaning when the span has gone; `before` is the end
 /// of the span before it.
 #[inline(always)]
-fn is_apart(text: &[u8], span: &Span, before: usize) -> bool {
-    let left = span.start == 0
+fn is_apart(text: &[u8], span: &Span, before: u32) -> bool {
+    let start = span.start as usize;
+    let left = start == 0
         || matches!(
-            text[span.start - 1],
+            text[start - 1],
             b' ' | b'"' | b'[' | b'(' | b',' | b';' | b'<' | b'=' | b'/' | b'\'' | b'\t' | b'{' | b'|'
                 | b'\n'
         );
-    left && span.start != before && ends_word(text, span.end)
+    left && span.start != before && ends_word(text, span.end as usize)
 }
 
 /// Whether a word ends here, perhaps with a full stop or with a colon and a port.
@@ -412,19 +417,18 @@ fn ends_word(text: &[u8], end: usize) -> bool {
 }
 
 /// The beginning of an address at the end of a line that was cut.
-fn cut_end(text: &[u8], begin: usize) -> Option<Span> {
+fn cut_end(text: &[u8], begin: usize) -> Option<(usize, Form)> {
     let start = skip_back(text, text.len(), |byte| is_digit(byte) || byte == b'.');
     let low = begin.max(text.len().saturating_sub(16));
     if start >= low && start < text.len() && is_cut_quad(&text[start..]) {
-        return Some(Span::address(start, text.len(), Kind::Malformed, Form::MalformedQuad, 0));
+        return Some((start, Form::MalformedQuad));
     }
     let start = skip_back(text, text.len(), |byte| is_hex(byte) || byte == b':');
     if start < begin {
         return None;
     }
     let groups = text[start..].split(|&byte| byte == b':').filter(|group| !group.is_empty()).count();
-    (groups >= 2)
-        .then(|| Span::address(start, text.len(), Kind::Malformed, Form::MalformedGroups, 0))
+    (groups >= 2).then(|| (start, Form::MalformedGroups))
 }
 
 /// One to three numbers of up to three digits, each with a dot behind it, and up to three digits.

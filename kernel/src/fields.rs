@@ -530,7 +530,8 @@ pub fn emails(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
         } else {
             let mut span = Span::opaque(start, end, Kind::Email, Form::Opaque);
             if line.config.email_domain {
-                span.end = place;
+                span.end = place as u32;
+                span.raw_end = place as u32;
             }
             out.push(span);
         }

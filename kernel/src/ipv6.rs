@@ -42,8 +42,8 @@ pub fn find(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
             match first(data, start, end, attached, line) {
                 None => break,
                 Some(span) => {
-                    start = span.end;
-                    floor = span.end;
+                    start = span.end as usize;
+                    floor = start;
                     attached = false;
                     out.push(span);
                 }
@@ -118,8 +118,8 @@ fn address_span(start: usize, end: usize, address: u128) -> Span {
 
 fn exempted(mut span: Span, line: &Line) -> Span {
     let exempt = match span.form {
-        Form::Mapped => line.config.is_exempt4(span.address as u32),
-        Form::Groups => line.config.is_exempt6(span.address),
+        Form::Mapped => line.config.is_exempt4(span.number() as u32),
+        Form::Groups => line.config.is_exempt6(span.number()),
         _ => false,
     };
     if exempt {

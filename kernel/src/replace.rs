@@ -80,17 +80,17 @@ pub fn write(span: &Span, text: &[u8], config: &Config, cache: &mut Cache, out: 
         Mode::Pseudonym if span.kind == Kind::Malformed => removed(span.kind, out),
         Mode::Pseudonym => {
             match span.kind {
-                Kind::Ipv4 => token(0, cache.digest(span.address, 0, config), config, out),
-                Kind::Ipv6 if span.address >> 32 == NAT64 >> 32 => {
-                    token(0, cache.digest(span.address & 0xffff_ffff, 0, config), config, out);
+                Kind::Ipv4 => token(0, cache.digest(span.number(), 0, config), config, out),
+                Kind::Ipv6 if span.number() >> 32 == NAT64 >> 32 => {
+                    token(0, cache.digest(span.number() & 0xffff_ffff, 0, config), config, out);
                 }
                 // the cache would take it for IPv4
-                Kind::Ipv6 if span.address >> 32 == 0 => {
-                    token(1, config.keys[1].digest(&span.address.to_be_bytes()), config, out);
+                Kind::Ipv6 if span.number() >> 32 == 0 => {
+                    token(1, config.keys[1].digest(&span.number().to_be_bytes()), config, out);
                 }
-                Kind::Ipv6 => token(1, cache.digest(span.address, 1, config), config, out),
+                Kind::Ipv6 => token(1, cache.digest(span.number(), 1, config), config, out),
                 kind => {
-                    let value = &text[span.start..span.value_end];
+                    let value = &text[span.start as usize..span.value_end as usize];
                     let name = name_of(kind);
                     let digest = &config.keys[name];
                     let digest = match (kind, span.form) {
@@ -116,16 +116,16 @@ pub fn write(span: &Span, text: &[u8], config: &Config, cache: &mut Cache, out: 
 
 fn truncate(span: &Span, text: &[u8], config: &Config, out: &mut Vec<u8>) {
     match span.form {
-        Form::Quad => quad(span.address as u32 & config.ipv4_mask, out),
+        Form::Quad => quad(span.number() as u32 & config.ipv4_mask, out),
         Form::Mapped => {
             out.extend_from_slice(b"::ffff:");
-            quad(span.address as u32 & config.ipv4_mask, out);
+            quad(span.number() as u32 & config.ipv4_mask, out);
         }
-        Form::Groups => groups(span.address, config, out),
-        Form::Decimal => number(span.address as u32 & config.ipv4_mask, out),
+        Form::Groups => groups(span.number(), config, out),
+        Form::Decimal => number(span.number() as u32 & config.ipv4_mask, out),
         Form::Hexadecimal => {
             out.extend_from_slice(b"0x");
-            let value = span.address as u32 & config.ipv4_mask;
+            let value = span.number() as u32 & config.ipv4_mask;
             (0..8).rev().for_each(|index| out.push(DIGITS[(value >> (4 * index) & 15) as usize]));
         }
         Form::MalformedQuad | Form::Dotted => out.extend_from_slice(b"0.0.0.0"),
@@ -133,7 +133,7 @@ fn truncate(span: &Span, text: &[u8], config: &Config, out: &mut Vec<u8>) {
         Form::Dashed => out.extend_from_slice(b"0-0-0-0"),
         Form::HexLabel => out.extend_from_slice(b"00000000"),
         Form::Mac => {
-            let value = &text[span.start..span.value_end];
+            let value = &text[span.start as usize..span.value_end as usize];
             let length = if value.len() == 23 { 8 } else { 6 };
             out.extend(value.iter().enumerate().map(|(index, &byte)| {
                 let pair = index / 3;

@@ -17,7 +17,6 @@ pub struct Masks {
     bracket: u64,
     slash: u64,
     newline: u64,
-    escape: u64,
     small_r: u64,
     letter_b: u64,
     letter_ae: u64,
@@ -31,7 +30,6 @@ pub struct Masks {
 #[derive(Default)]
 pub struct Events {
     pub newlines: Vec<u32>,
-    pub escapes: Vec<u32>,
     /// The first of three dots, near to each other, as between four numbers.
     pub dots: Vec<u32>,
     /// Those of them behind whose digits and dots a letter or a dash follows.
@@ -60,7 +58,7 @@ pub struct Events {
 impl Events {
     fn clear(&mut self) {
         for list in [
-            &mut self.newlines, &mut self.escapes, &mut self.dots, &mut self.name_dots, &mut self.hex_dots,
+            &mut self.newlines, &mut self.dots, &mut self.name_dots, &mut self.hex_dots,
             &mut self.dashes, &mut self.owns, &mut self.colons, &mut self.pairs, &mut self.urls,
             &mut self.separators, &mut self.slashes, &mut self.brackets, &mut self.ats,
             &mut self.letters,
@@ -154,6 +152,20 @@ pub fn scan(text: &[u8], config: &Config, events: &mut Events) {
 pub fn scan_portable(text: &[u8], config: &Config, events: &mut Events) {
     events.clear();
     scan_with!(text, config, events, portable);
+}
+
+/// Puts the places of all bytes that may begin an escape into `places`.
+pub fn escapes(text: &[u8], places: &mut Vec<u32>) {
+    let is_escape = |byte: u8| byte == b'%' || byte == b'\\' || byte == b'#';
+    let mut begin = 0;
+    for chunk in text.chunks(32) {
+        // without a way out, so that all 32 are compared at once
+        if chunk.iter().fold(false, |found, &byte| found | is_escape(byte)) {
+            let found = chunk.iter().enumerate().filter(|(_, &byte)| is_escape(byte));
+            places.extend(found.map(|(index, _)| (begin + index) as u32));
+        }
+        begin += 32;
+    }
 }
 
 #[derive(Default)]
@@ -257,10 +269,9 @@ fn candidates(
     let four = two & behind(two, before.two, 2);
     let eight = four & behind(four, before.four, 4);
     let hex_dots = now.dot & behind(eight, before.eight, 1);
-    if letters | now.at | now.escape | hex_dots != 0 {
+    if letters | now.at | hex_dots != 0 {
         push(letters, begin, &mut events.letters);
         push(now.at, begin, &mut events.ats);
-        push(now.escape, begin, &mut events.escapes);
         push(hex_dots, begin, &mut events.hex_dots);
     }
     before.header_end = now.header_end;
@@ -301,7 +312,6 @@ fn portable_masks(block: &[u8; 64]) -> Masks {
             6 => masks.bracket |= bit,
             7 => masks.slash |= bit,
             8 => masks.newline |= bit,
-            9 => masks.escape |= bit,
             10 => masks.small_r |= bit,
             11 => masks.letter_b |= bit,
             _ => {}
@@ -326,7 +336,6 @@ const fn classes() -> [u8; 256] {
             b'[' => 6 << 4,
             b'/' => 7 << 4,
             b'\n' => 8 << 4,
-            b'%' | b'\\' | b'#' => 9 << 4,
             b'r' => 10 << 4,
             b'b' | b'B' => 11 << 4,
             _ => 0,
@@ -368,7 +377,6 @@ mod avx2 {
 
     static HEX: [u8; 16] = row(b"0123456789ABCDEFabcdef");
     static HEADER: [u8; 16] = row(HEADER_END);
-    static ESCAPE: [u8; 16] = row(b"%\\#");
     static HIGH: [u8; 16] = [1, 2, 4, 8, 16, 32, 64, 128, 0, 0, 0, 0, 0, 0, 0, 0];
 
     #[target_feature(enable = "avx2")]
@@ -429,7 +437,6 @@ mod avx2 {
                 bracket: equal!(low, high, b'['),
                 slash: equal!(low, high, b'/'),
                 newline: equal!(low, high, b'\n'),
-                escape: member!(ESCAPE),
                 small_r: equal!(low, high, b'r'),
                 letter_b: equal!(low_small, high_small, b'b'),
                 letter_ae: equal!(low_small, high_small, b'a')

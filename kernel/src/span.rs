@@ -35,29 +35,56 @@ pub enum Form {
     Stays,
 }
 
-/// The bytes from `start` to `end`. `address` is of the IP kinds; of the others the value is the
-/// text from `start` to `value_end`.
+/// The bytes from `start` to `end` of decoded text, `raw_start` to `raw_end` of the block.
+/// `address` is of the IP kinds; of the others the value is the text from `start` to `value_end`.
 #[derive(Clone, Copy, Debug)]
 pub struct Span {
-    pub start: usize,
-    pub end: usize,
-    pub value_end: usize,
+    pub start: u32,
+    pub end: u32,
+    pub raw_start: u32,
+    pub raw_end: u32,
+    pub value_end: u32,
     pub kind: Kind,
     pub form: Form,
-    pub address: u128,
+    high: u64,
+    low: u64,
 }
 
 impl Span {
+    #[inline(always)]
+    pub fn address(start: usize, end: usize, kind: Kind, form: Form, address: u128) -> Self {
+        let (start, end) = (start as u32, end as u32);
+        Span {
+            start,
+            end,
+            raw_start: start,
+            raw_end: end,
+            value_end: end,
+            kind,
+            form,
+            high: (address >> 64) as u64,
+            low: address as u64,
+        }
+    }
+
+    #[inline(always)]
     pub fn opaque(start: usize, end: usize, kind: Kind, form: Form) -> Self {
-        Span { start, end, value_end: end, kind, form, address: 0 }
+        Span::address(start, end, kind, form, 0)
     }
 
     pub fn wall(start: usize, end: usize) -> Self {
         Span::opaque(start, end, Kind::Wall, Form::Stays)
     }
 
-    pub fn address(start: usize, end: usize, kind: Kind, form: Form, address: u128) -> Self {
-        Span { start, end, value_end: end, kind, form, address }
+    /// The address as 128 bits, or as the last 32 of them.
+    #[inline(always)]
+    pub fn number(&self) -> u128 {
+        u128::from(self.high) << 64 | u128::from(self.low)
+    }
+
+    #[inline(always)]
+    pub fn is_replaced(&self) -> bool {
+        self.form != Form::Stays
     }
 }
 
@@ -77,13 +104,13 @@ impl<'a> Gaps<'a> {
     /// The gap that holds a place; none inside of a wall.
     #[inline(always)]
     pub fn at(&mut self, place: usize) -> Option<(usize, usize)> {
-        while self.next < self.walls.len() && self.walls[self.next].end <= place {
-            self.low = self.walls[self.next].end;
+        while self.next < self.walls.len() && self.walls[self.next].end as usize <= place {
+            self.low = self.walls[self.next].end as usize;
             self.next += 1;
         }
         let high = match self.walls.get(self.next) {
             None => self.length,
-            Some(wall) if wall.start > place => wall.start,
+            Some(wall) if wall.start as usize > place => wall.start as usize,
             Some(_) => return None,
         };
         Some((self.low, high))

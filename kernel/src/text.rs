@@ -67,55 +67,122 @@ fn escape(line: &[u8], place: usize) -> Option<(usize, u8)> {
     }
 }
 
-/// Decodes a line; `source[i]` becomes the place of byte i, with the end as last. Whether there
-/// was an escape at all.
-pub fn decode(line: &[u8], data: &mut Vec<u8>, source: &mut Vec<u32>) -> bool {
-    data.clear();
-    source.clear();
-    let mut copied = 0;
-    let mut place = 0;
-    let mut any = false;
-    while place < line.len() {
-        let byte = line[place];
-        if byte == b'%' || byte == b'\\' || byte == b'#' {
-            if let Some((length, meaning)) = escape(line, place) {
-                data.extend_from_slice(&line[copied..place]);
-                source.extend(copied as u32..=place as u32);
-                data.push(if meaning == b'\n' { b' ' } else { meaning });
-                place += length;
-                copied = place;
-                any = true;
-                continue;
-            }
-        }
-        place += 1;
-    }
-    data.extend_from_slice(&line[copied..]);
-    source.extend(copied as u32..=line.len() as u32);
-    any
+/// Where an escape stood: the place of the byte that it means, and where it ends in the block.
+#[derive(Clone, Copy)]
+struct Escape {
+    place: u32,
+    raw_end: u32,
 }
 
-/// A decoded line, or a line as it is.
+/// A block of lines with each escape as the one byte that it means, and the way back.
+#[derive(Default)]
+pub struct Decoded {
+    data: Vec<u8>,
+    escapes: Vec<Escape>,
+    /// One bit for each byte of `data`: whether it was an escape.
+    marks: Vec<u64>,
+}
+
+impl Decoded {
+    /// Decodes a block of which `places` are those of all bytes that may begin an escape.
+    ///
+    /// A decoded newline is a blank: nothing spans lines.
+    pub fn decode(&mut self, block: &[u8], places: &[u32]) {
+        self.data.clear();
+        self.escapes.clear();
+        self.marks.clear();
+        let mut copied = 0;
+        for &place in places {
+            let place = place as usize;
+            if place < copied {
+                continue;
+            }
+            if let Some((length, meaning)) = escape(block, place) {
+                self.data.extend_from_slice(&block[copied..place]);
+                copied = place + length;
+                self.escapes.push(Escape { place: self.data.len() as u32, raw_end: copied as u32 });
+                self.data.push(if meaning == b'\n' { b' ' } else { meaning });
+            }
+        }
+        if self.escapes.is_empty() {
+            return;
+        }
+        self.data.extend_from_slice(&block[copied..]);
+        self.marks.resize(self.data.len() / 64 + 1, 0);
+        for escape in &self.escapes {
+            self.marks[escape.place as usize / 64] |= 1 << (escape.place % 64);
+        }
+    }
+
+    /// The decoded block, or the block itself when there is no escape in it.
+    pub fn text<'a>(&'a self, block: &'a [u8]) -> Text<'a> {
+        if self.escapes.is_empty() {
+            Text { data: block, marks: &[] }
+        } else {
+            Text { data: &self.data, marks: &self.marks }
+        }
+    }
+
+    pub fn has_escapes(&self) -> bool {
+        !self.escapes.is_empty()
+    }
+
+    /// Where a place of the decoded text is in the block.
+    pub fn raw(&self, place: usize) -> usize {
+        let before = self.escapes.partition_point(|escape| (escape.place as usize) < place);
+        self.raw_after(before, place)
+    }
+
+    fn raw_after(&self, before: usize, place: usize) -> usize {
+        match before.checked_sub(1) {
+            None => place,
+            Some(last) => {
+                let escape = self.escapes[last];
+                escape.raw_end as usize + place - escape.place as usize - 1
+            }
+        }
+    }
+
+    /// All escapes: the place of the byte, and where in the block the escape begins and ends.
+    pub fn escapes(&self) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
+        self.escapes.iter().enumerate().map(move |(index, escape)| {
+            let place = escape.place as usize;
+            (place, self.raw_after(index, place), escape.raw_end as usize)
+        })
+    }
+}
+
+/// Tells of places in ascending order where they are in the block.
+pub struct Mapper<'a> {
+    decoded: &'a Decoded,
+    before: usize,
+}
+
+impl<'a> Mapper<'a> {
+    pub fn new(decoded: &'a Decoded) -> Self {
+        Mapper { decoded, before: 0 }
+    }
+
+    pub fn raw(&mut self, place: usize) -> usize {
+        let escapes = &self.decoded.escapes;
+        while self.before < escapes.len() && (escapes[self.before].place as usize) < place {
+            self.before += 1;
+        }
+        self.decoded.raw_after(self.before, place)
+    }
+}
+
+/// Decoded text.
 #[derive(Clone, Copy)]
 pub struct Text<'a> {
     pub data: &'a [u8],
-    pub source: Option<&'a [u32]>,
+    marks: &'a [u64],
 }
 
 impl Text<'_> {
+    /// Whether the byte stands in the line as it is.
     #[inline(always)]
     pub fn is_raw(&self, index: usize) -> bool {
-        match self.source {
-            None => true,
-            Some(source) => source[index + 1] - source[index] == 1,
-        }
-    }
-
-    #[inline(always)]
-    pub fn place(&self, index: usize) -> usize {
-        match self.source {
-            None => index,
-            Some(source) => source[index] as usize,
-        }
+        self.marks.get(index / 64).map_or(true, |marks| marks >> (index % 64) & 1 == 0)
     }
 }
