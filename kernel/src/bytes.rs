@@ -1,21 +1,81 @@
 //! Classes of bytes, and looks at text that end where it ends.
 
-pub fn is_digit(byte: u8) -> bool {
-    byte.is_ascii_digit()
+const DIGIT: u8 = 1;
+const HEX: u8 = 2;
+const WORD: u8 = 4;
+const LABEL: u8 = 8;
+const LOCAL: u8 = 16;
+const AUTHORITY_END: u8 = 32;
+
+static CLASSES: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut index = 0;
+    while index < 256 {
+        let byte = index as u8;
+        let mut class = 0;
+        if byte.is_ascii_digit() {
+            class |= DIGIT;
+        }
+        if byte.is_ascii_hexdigit() {
+            class |= HEX;
+        }
+        if byte == b'_' || (byte.is_ascii_alphabetic() && !byte.is_ascii_hexdigit()) {
+            class |= WORD;
+        }
+        if byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' {
+            class |= LABEL | LOCAL;
+        }
+        if byte >= 0x80 || matches!(byte, b'.' | b'%' | b'+' | b'\'') {
+            class |= LOCAL;
+        }
+        if matches!(byte, b'/' | b'?' | b'#' | b'"' | b'<' | b'>' | b'\\' | b' ' | 9..=13) {
+            class |= AUTHORITY_END;
+        }
+        table[index] = class;
+        index += 1;
+    }
+    table
 }
 
+#[inline(always)]
+fn is(byte: u8, class: u8) -> bool {
+    CLASSES[usize::from(byte)] & class != 0
+}
+
+#[inline(always)]
+pub fn is_digit(byte: u8) -> bool {
+    is(byte, DIGIT)
+}
+
+#[inline(always)]
 pub fn is_hex(byte: u8) -> bool {
-    byte.is_ascii_hexdigit()
+    is(byte, HEX)
 }
 
 /// A letter that is no hexadecimal digit, or `_`.
+#[inline(always)]
 pub fn is_word(byte: u8) -> bool {
-    byte == b'_' || (byte.is_ascii_alphabetic() && !byte.is_ascii_hexdigit())
+    is(byte, WORD)
 }
 
 /// What names of parameters and host labels consist of.
+#[inline(always)]
 pub fn is_label(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
+    is(byte, LABEL)
+}
+
+/// What the local part of an e-mail address consists of.
+#[inline(always)]
+pub fn is_local(byte: u8) -> bool {
+    is(byte, LOCAL)
+}
+
+/// What ends the authority of a URL.
+#[inline(always)]
+pub fn ends_authority(byte: u8) -> bool {
+    is(byte, AUTHORITY_END)
 }
 
 /// The byte at a place, 0 beyond the end.

@@ -1,5 +1,6 @@
 //! The settings, as records of tag, length and bytes.
 
+use crate::anchors::Anchors;
 use crate::blake2s::Keyed;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,9 +40,7 @@ pub struct Config {
     parameter_ends: Pairs,
     pub paths: Vec<Vec<u8>>,
     path_begins: Pairs,
-    /// The second and third bytes of paths: for the low half of a byte the high halves, as bits.
-    pub path_second: [u8; 16],
-    pub path_third: [u8; 16],
+    pub anchors: Anchors,
     pub products: Vec<Vec<u8>>,
     pub file_types: Vec<Vec<u8>>,
     pub mailboxes: Vec<Vec<u8>>,
@@ -105,8 +104,7 @@ impl Config {
             parameter_ends: Pairs::new(),
             paths: Vec::new(),
             path_begins: Pairs::new(),
-            path_second: [0; 16],
-            path_third: [0; 16],
+            anchors: Anchors::new(&[], &[]),
             products: Vec::new(),
             file_types: Vec::new(),
             mailboxes: Vec::new(),
@@ -121,6 +119,7 @@ impl Config {
         if config.mode == Mode::Pseudonym && config.keys.is_empty() {
             return None;
         }
+        config.anchors = Anchors::new(&config.paths, &config.suffixes);
         config.paths.sort_by_key(|path| path.len());
         config.parameters.sort();
         config.file_types.sort();
@@ -171,12 +170,7 @@ impl Config {
             }
             b'/' => {
                 let (second, third) = (*value.get(1)?, *value.get(2)?);
-                if second >= 0x80 || third >= 0x80 {
-                    return None;
-                }
                 self.path_begins.put(second, third);
-                self.path_second[usize::from(second & 15)] |= 1 << (second >> 4);
-                self.path_third[usize::from(third & 15)] |= 1 << (third >> 4);
                 self.paths.push(value.to_vec());
             }
             b'P' => self.products.push(value.to_vec()),

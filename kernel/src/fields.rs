@@ -420,12 +420,7 @@ pub fn authorities(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
             continue;
         }
         let start = place + 3;
-        let end = skip(data, start, |byte| {
-            !matches!(
-                byte,
-                b'/' | b'?' | b'#' | b'"' | b'<' | b'>' | b'\\' | b' ' | b'\t' | b'\n' | b'\r' | 11 | 12
-            )
-        });
+        let end = skip(data, start, |byte| !ends_authority(byte));
         position = end;
         let sign = rfind(&data[start..end], b'@').map(|index| start + index);
         if let Some(sign) = sign {
@@ -458,12 +453,6 @@ pub fn own(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
             }
         }
     }
-}
-
-fn is_local(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || byte >= 0x80
-        || matches!(byte, b'.' | b'_' | b'%' | b'+' | b'-' | b'\'')
 }
 
 /// Where a domain or an address literal that begins at a place ends.

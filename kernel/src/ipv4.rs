@@ -124,6 +124,60 @@ pub fn span_of(
     Some(Span::address(start, end, kind, form, u128::from(address)))
 }
 
+/// The usual address at once, from its first dot: begin, end and value of four octets to which
+/// neither a digit nor a dot and a digit is joined.
+#[inline(always)]
+fn plain(data: &[u8], low: usize, dot: usize) -> Option<(usize, usize, u32)> {
+    let digit = |index: usize| data[index].wrapping_sub(b'0');
+    let mut start = dot;
+    let mut first = 0;
+    let mut weight = 1;
+    while start > low && digit(start - 1) < 10 && weight <= 100 {
+        start -= 1;
+        first += weight * u32::from(digit(start));
+        weight *= 10;
+    }
+    if weight == 1 || first > 255 {
+        return None;
+    }
+    if start > low && (digit(start - 1) < 10 || data[start - 1] == b'.') {
+        return None;
+    }
+    let mut address = first;
+    let mut end = dot;
+    for _ in 0..3 {
+        // three digits and what follows, all at once; near the end of the text the slow way
+        let next: [u8; 5] = data.get(end..end + 5)?.try_into().ok()?;
+        let one = next[1].wrapping_sub(b'0');
+        if next[0] != b'.' || one > 9 {
+            return None;
+        }
+        let mut octet = u32::from(one);
+        end += 2;
+        let two = next[2].wrapping_sub(b'0');
+        if two < 10 {
+            octet = 10 * octet + u32::from(two);
+            end += 1;
+            let three = next[3].wrapping_sub(b'0');
+            if three < 10 {
+                octet = 10 * octet + u32::from(three);
+                end += 1;
+                if next[4].wrapping_sub(b'0') < 10 {
+                    return None;
+                }
+            }
+        }
+        if octet > 255 {
+            return None;
+        }
+        address = address << 8 | octet;
+    }
+    if end < data.len() && data[end] == b'.' && end + 1 < data.len() && is_digit(data[end + 1]) {
+        return None;
+    }
+    Some((start, end, address))
+}
+
 pub fn find(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
     let text = line.text.data;
     let mut gaps = Gaps::new(walls, text.len());
@@ -137,7 +191,11 @@ pub fn find(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
             None => continue,
         };
         let data = &text[..high];
-        if let Some((start, end, count)) = chain_around(data, low, place, b'.') {
+        if let Some((start, end, address)) = plain(data, low, place) {
+            skipped = end;
+            let judged = (Verdict::Address, address, end - start);
+            out.extend(span_of(data, low, start, judged, line.config));
+        } else if let Some((start, end, count)) = chain_around(data, low, place, b'.') {
             skipped = end;
             let judged = judge(&data[start..end], count, line.config);
             out.extend(span_of(data, low, start, judged, line.config));

@@ -26,6 +26,12 @@ pub fn find(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
             None => continue,
         };
         let data = &text[..high];
+        if let Some(span) = plain(data, low.max(floor), place) {
+            floor = span.end as usize;
+            skipped = floor;
+            out.push(exempted(span, line));
+            continue;
+        }
         let mut start = low + skip_back(&data[low..place], place - low, is_run);
         let end = skip(data, place, is_run);
         skipped = end;
@@ -50,6 +56,98 @@ pub fn find(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
             }
         }
     }
+}
+
+/// By byte: a hexadecimal digit's value, 16 for a colon, 32 for what else joins to an address, 64.
+static NIBBLES: [u8; 256] = nibbles();
+
+const fn nibbles() -> [u8; 256] {
+    let mut table = [64; 256];
+    let mut index = 0;
+    while index < 256 {
+        let byte = index as u8;
+        table[index] = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            b'A'..=b'F' => byte - b'A' + 10,
+            b':' => 16,
+            b'g'..=b'z' | b'G'..=b'Z' | b'_' | b'.' | b'%' => 32,
+            _ => 64,
+        };
+        index += 1;
+    }
+    table
+}
+
+/// The usual address at once, from the first colon of its run: groups that are a whole run, to
+/// which nothing is joined.
+#[inline(always)]
+fn plain(data: &[u8], low: usize, colon: usize) -> Option<Span> {
+    let mut start = colon;
+    while start > low && colon - start <= 4 && NIBBLES[usize::from(data[start - 1])] < 16 {
+        start -= 1;
+    }
+    if start == colon || colon - start > 4 {
+        return None;
+    }
+    if start > low && NIBBLES[usize::from(data[start - 1])] < 64 {
+        return None;
+    }
+    let mut parts = [0u64; 2]; // before and behind `::`, four groups at most each
+    let mut count = 0;
+    let mut gap = None;
+    let mut high = 0u64;
+    let mut low_part = 0u64;
+    let mut place = start;
+    loop {
+        let mut group = 0u64;
+        let begin = place;
+        while place < data.len() && NIBBLES[usize::from(data[place])] < 16 {
+            group = group << 4 | u64::from(NIBBLES[usize::from(data[place])]);
+            place += 1;
+        }
+        if place == begin {
+            // a colon at the end, unless it is the second of `::`
+            if gap != Some(count) {
+                return None;
+            }
+        } else {
+            if place - begin > 4 || count == 8 {
+                return None;
+            }
+            high = high << 16 | low_part >> 48;
+            low_part = low_part << 16 | group;
+            count += 1;
+        }
+        let next = if place < data.len() { NIBBLES[usize::from(data[place])] } else { 64 };
+        if next == 64 {
+            break;
+        }
+        if next != 16 || place == begin {
+            return None;
+        }
+        place += 1;
+        if place < data.len() && data[place] == b':' {
+            if gap.is_some() || count > 7 {
+                return None;
+            }
+            gap = Some(count);
+            parts = [high, low_part];
+            high = 0;
+            low_part = 0;
+            place += 1;
+        }
+    }
+    let address = u128::from(high) << 64 | u128::from(low_part);
+    let address = match gap {
+        None if count == 8 => address,
+        Some(before) if count < 8 => {
+            let head = u128::from(parts[0]) << 64 | u128::from(parts[1]);
+            head << (16 * (8 - before)) | address
+        }
+        _ => return None,
+    };
+    (address != 0).then(|| address_span(start, place, address))
 }
 
 /// The address that a run begins with, if any.
@@ -109,6 +207,7 @@ fn malformed(start: usize, end: usize) -> Span {
     Span::address(start, end, Kind::Malformed, Form::MalformedGroups, 0)
 }
 
+#[inline(always)]
 fn address_span(start: usize, end: usize, address: u128) -> Span {
     if address >> 32 == MAPPED >> 32 {
         return Span::address(start, end, Kind::Ipv4, Form::Mapped, address & 0xffff_ffff);
@@ -116,6 +215,7 @@ fn address_span(start: usize, end: usize, address: u128) -> Span {
     Span::address(start, end, Kind::Ipv6, Form::Groups, address)
 }
 
+#[inline(always)]
 fn exempted(mut span: Span, line: &Line) -> Span {
     let exempt = match span.form {
         Form::Mapped => line.config.is_exempt4(span.number() as u32),

@@ -5,6 +5,7 @@
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod anchors;
 pub mod blake2s;
 mod bytes;
 pub mod config;

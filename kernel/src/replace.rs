@@ -148,26 +148,38 @@ fn truncate(span: &Span, text: &[u8], config: &Config, out: &mut Vec<u8>) {
     }
 }
 
-fn quad(address: u32, out: &mut Vec<u8>) {
-    let mut text = [0u8; 15];
-    let mut length = 0;
-    for (index, &octet) in address.to_be_bytes().iter().enumerate() {
-        if index > 0 {
-            text[length] = b'.';
-            length += 1;
-        }
-        if octet >= 100 {
-            text[length] = b'0' + octet / 100;
-            length += 1;
-        }
-        if octet >= 10 {
-            text[length] = b'0' + octet / 10 % 10;
-            length += 1;
-        }
-        text[length] = b'0' + octet % 10;
-        length += 1;
+/// Each octet as digits, and in the last byte how many they are.
+static OCTETS: [[u8; 4]; 256] = octets();
+
+const fn octets() -> [[u8; 4]; 256] {
+    let mut table = [[0u8; 4]; 256];
+    let mut octet = 0;
+    while octet < 256 {
+        let (hundreds, tens, ones) =
+            (b'0' + (octet / 100) as u8, b'0' + (octet / 10 % 10) as u8, b'0' + (octet % 10) as u8);
+        table[octet] = if octet >= 100 {
+            [hundreds, tens, ones, 3]
+        } else if octet >= 10 {
+            [tens, ones, 0, 2]
+        } else {
+            [ones, 0, 0, 1]
+        };
+        octet += 1;
     }
-    out.extend_from_slice(&text[..length]);
+    table
+}
+
+fn quad(address: u32, out: &mut Vec<u8>) {
+    // each octet is written with a byte too many, which the next thing covers
+    let mut text = [0u8; 17];
+    let mut length = 0;
+    for octet in address.to_be_bytes() {
+        let digits = OCTETS[usize::from(octet)];
+        text[length..length + 4].copy_from_slice(&digits);
+        length += usize::from(digits[3]) + 1;
+        text[length - 1] = b'.';
+    }
+    out.extend_from_slice(&text[..length - 1]);
 }
 
 fn number(value: u32, out: &mut Vec<u8>) {
@@ -184,19 +196,21 @@ fn groups(address: u128, config: &Config, out: &mut Vec<u8>) {
     let kept = (address & mask6(bits)) >> 64;
     let kept = kept as u64;
     let count = (64 - kept.trailing_zeros().min(64) as usize + 15) / 16;
+    let mut text = [0u8; 24];
+    let mut length = 0;
     for index in 0..count {
-        let group = kept >> (48 - 16 * index) & 0xffff;
-        if index > 0 {
-            out.push(b':');
+        let group = (kept >> (48 - 16 * index) & 0xffff) as usize;
+        let digits = [group >> 12, group >> 8 & 15, group >> 4 & 15, group & 15];
+        let zeros = (group as u16 | 1).leading_zeros() as usize / 4;
+        for &digit in &digits[zeros..] {
+            text[length] = DIGITS[digit];
+            length += 1;
         }
-        let mut started = false;
-        for shift in [12, 8, 4, 0] {
-            let digit = (group >> shift & 15) as usize;
-            started |= digit > 0 || shift == 0;
-            if started {
-                out.push(DIGITS[digit]);
-            }
-        }
+        text[length] = b':';
+        length += 1;
     }
-    out.extend_from_slice(b"::");
+    // the colon behind the last group is the first of two
+    text[length] = b':';
+    text[length + 1] = b':';
+    out.extend_from_slice(&text[..length + if count > 0 { 1 } else { 2 }]);
 }
