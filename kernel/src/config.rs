@@ -42,7 +42,7 @@ pub struct Config {
     path_begins: Pairs,
     pub anchors: Anchors,
     pub products: Vec<Vec<u8>>,
-    pub file_types: Vec<Vec<u8>>,
+    file_types: Vec<u64>,
     pub mailboxes: Vec<Vec<u8>>,
     pub suffixes: Vec<Vec<u8>>,
     pub oid_roots: Vec<Vec<u16>>,
@@ -174,7 +174,7 @@ impl Config {
                 self.paths.push(value.to_vec());
             }
             b'P' => self.products.push(value.to_vec()),
-            b'F' if value.len() <= 8 => self.file_types.push(value.to_vec()),
+            b'F' => self.file_types.push(packed(value)?),
             b'M' => self.mailboxes.push(value.to_vec()),
             b'S' => self.suffixes.push(value.to_vec()),
             b'O' => self.oid_roots.push(
@@ -209,15 +209,16 @@ impl Config {
     }
 
     pub fn is_file_type(&self, label: &[u8]) -> bool {
-        let mut small = [0u8; 8];
-        let length = label.len();
-        if length > small.len() {
-            return false;
-        }
-        small[..length].copy_from_slice(label);
-        small.make_ascii_lowercase();
-        self.file_types.binary_search_by(|each| each.as_slice().cmp(&small[..length])).is_ok()
+        packed(label).map_or(false, |label| self.file_types.binary_search(&label).is_ok())
     }
+}
+
+/// Up to eight bytes as a number, in small letters.
+fn packed(text: &[u8]) -> Option<u64> {
+    let mut small = [0u8; 8];
+    small.get_mut(..text.len())?.copy_from_slice(text);
+    small.make_ascii_lowercase();
+    Some(u64::from_be_bytes(small))
 }
 
 /// Whether a list of small-lettered texts holds a text in any case.

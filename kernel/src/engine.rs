@@ -199,10 +199,27 @@ fn piece_end(block: &[u8], begin: usize) -> usize {
     }
 }
 
+/// Puts spans in order among others that are in order.
+fn merge(spans: &mut Vec<Span>, new: &[Span]) {
+    let mut old = spans.len();
+    let mut added = new.len();
+    spans.extend_from_slice(new);
+    // from the end on, so that each moves once
+    while added > 0 {
+        let to = old + added - 1;
+        if old > 0 && spans[old - 1].start > new[added - 1].start {
+            spans[to] = spans[old - 1];
+            old -= 1;
+        } else {
+            spans[to] = new[added - 1];
+            added -= 1;
+        }
+    }
+}
+
 impl Turn {
     fn find(&mut self, block: &[u8], config: &Config, scan: Scan) {
         let Turn { decoded, places, events, new, spans, again, .. } = self;
-        places.clear();
         escapes(block, places);
         decoded.decode(block, places);
         let text = decoded.text(block);
@@ -372,10 +389,10 @@ fn apply(
         new.clear();
         rule(&line, spans, new);
         if let Some(first) = new.first() {
-            let in_order = spans.last().map_or(true, |last| last.start < first.start);
-            spans.append(new);
-            if !in_order {
-                spans.sort_by_key(|span| span.start);
+            if spans.last().map_or(true, |last| last.start < first.start) {
+                spans.append(new);
+            } else {
+                merge(spans, new);
             }
         }
     }

@@ -104,6 +104,14 @@ fn header_before(text: &[u8], separator: usize) -> Option<usize> {
     if end > 0 && matches!(text[end - 1], b'"' | b'\'') {
         end -= 1;
     }
+    let ending = (end.checked_sub(2).map_or(0, |index| text[index]), if end > 0 { text[end - 1] } else { 0 });
+    let fits = matches!(
+        (ending.0.to_ascii_lowercase(), ending.1.to_ascii_lowercase()),
+        (b'o', b'n') | (b'i', b'e') | (b'e', b'y') | (b'e', b'n')
+    );
+    if !fits {
+        return None;
+    }
     HEADERS.iter().find_map(|name| {
         let start = end.checked_sub(name.len())?;
         let fits = text[start..end].eq_ignore_ascii_case(name)
@@ -295,7 +303,12 @@ pub fn paths(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
         };
         let data = &text.data[..high];
         let prefix_at = |place: usize| {
-            line.config.paths.iter().find(|path| data[place..].starts_with(path)).map(Vec::len)
+            let rest = &data[place..];
+            let fits = |path: &&Vec<u8>| {
+                // the last byte tells most of them apart from what is there
+                rest.get(path.len() - 1) == path.last() && rest.starts_with(path)
+            };
+            line.config.paths.iter().find(fits).map(Vec::len)
         };
         let mut start = match prefix_at(place) {
             Some(length) => place + length,
@@ -358,11 +371,9 @@ pub fn user(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
         if low > begin || place + 13 > high {
             continue;
         }
+        let first = begin + find_byte(&text[begin..place], b' ');
         // ` - - [`, and no blank before: nobody
-        let nobody = place >= begin + 6
-            && &text[place - 5..place] == b" - - "
-            && !text[begin..place - 5].contains(&b' ');
-        if nobody {
+        if first > begin && place == first + 5 && &text[first..place] == b" - - " {
             done = begin;
             continue;
         }
@@ -382,6 +393,9 @@ pub fn user(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
 }
 
 fn number(authority: &[u8]) -> Option<(usize, Form, u32)> {
+    if !authority.first().map_or(false, |&byte| is_digit(byte)) {
+        return None;
+    }
     let (end, form, value) = if starts_with_any_case(authority, 0, b"0x") {
         let end = skip(authority, 2, is_hex);
         if !(3..=10).contains(&end) {
@@ -420,9 +434,15 @@ pub fn authorities(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
             continue;
         }
         let start = place + 3;
-        let end = skip(data, start, |byte| !ends_authority(byte));
+        let mut end = start;
+        let mut sign = None;
+        while end < high && !ends_authority(data[end]) {
+            if data[end] == b'@' {
+                sign = Some(end);
+            }
+            end += 1;
+        }
         position = end;
-        let sign = rfind(&data[start..end], b'@').map(|index| start + index);
         if let Some(sign) = sign {
             if !line.config.leaves(LEAVE_CREDENTIAL) {
                 put(data, start, sign, Kind::Credential, out);

@@ -125,16 +125,16 @@ pub fn scan_portable(text: &[u8], config: &Config, events: &mut Events) {
 
 /// Puts the places of all bytes that may begin an escape into `places`.
 pub fn escapes(text: &[u8], places: &mut Vec<u32>) {
-    let is_escape = |byte: u8| byte == b'%' || byte == b'\\' || byte == b'#';
+    places.clear();
     let mut begin = 0;
-    for chunk in text.chunks(32) {
-        // without a way out, so that all 32 are compared at once
-        if chunk.iter().fold(false, |found, &byte| found | is_escape(byte)) {
-            let found = chunk.iter().enumerate().filter(|(_, &byte)| is_escape(byte));
-            places.extend(found.map(|(index, _)| (begin + index) as u32));
-        }
-        begin += 32;
+    #[cfg(target_arch = "x86_64")]
+    if avx2::is_there() {
+        // SAFETY: the processor has all that is asked for.
+        begin = unsafe { avx2::escapes(text, places) };
     }
+    let is_escape = |byte: u8| byte == b'%' || byte == b'\\' || byte == b'#';
+    let rest = text[begin..].iter().enumerate().filter(|(_, &byte)| is_escape(byte));
+    places.extend(rest.map(|(index, _)| (begin + index) as u32));
 }
 
 #[inline(always)]
@@ -310,6 +310,37 @@ mod avx2 {
             };
         }
         scan_with!(text, config, events, masks);
+    }
+
+    /// Looks at all but the last bytes of a text, fewer than 64; returns where those begin.
+    #[target_feature(enable = "avx2,bmi1,bmi2,popcnt,lzcnt")]
+    pub unsafe fn escapes(text: &[u8], places: &mut Vec<u32>) -> usize {
+        let mut begin = 0;
+        for word in text.chunks_exact(WORD) {
+            // SAFETY: called where there is AVX2; the loads are within `word`.
+            let mut found = unsafe {
+                let low = _mm256_loadu_si256(word.as_ptr().cast());
+                let high = _mm256_loadu_si256(word.as_ptr().add(32).cast());
+                let any = |here: __m256i| {
+                    let equal =
+                        |byte: u8| _mm256_cmpeq_epi8(here, _mm256_set1_epi8(byte as i8));
+                    _mm256_or_si256(_mm256_or_si256(equal(b'%'), equal(b'\\')), equal(b'#'))
+                };
+                let (low, high) = (any(low), any(high));
+                if _mm256_testz_si256(_mm256_or_si256(low, high), _mm256_set1_epi8(-1)) == 1 {
+                    0
+                } else {
+                    u64::from(_mm256_movemask_epi8(low) as u32)
+                        | u64::from(_mm256_movemask_epi8(high) as u32) << 32
+                }
+            };
+            while found != 0 {
+                places.push((begin + found.trailing_zeros() as usize) as u32);
+                found &= found - 1;
+            }
+            begin += WORD;
+        }
+        begin
     }
 
     /// The masks of the first 64 of 66 bytes.
