@@ -16,7 +16,9 @@ const SIGMA: [[usize; 16]; 10] = [
     [6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5],
     [10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0],
 ];
-pub const DIGEST: usize = 8;
+const DIGEST: u32 = 8;
+/// So many digests are made at once.
+pub const LANES: usize = 8;
 
 /// The state after the block that holds the key, for one `person` of up to eight bytes.
 #[derive(Clone, Copy)]
@@ -29,7 +31,7 @@ impl Keyed {
             *to = *from;
         }
         let mut state = IV;
-        state[0] ^= 0x0101_0000 ^ (32 << 8) ^ DIGEST as u32;
+        state[0] ^= 0x0101_0000 ^ (32 << 8) ^ DIGEST;
         state[6] ^= u32::from_le_bytes([name[0], name[1], name[2], name[3]]);
         state[7] ^= u32::from_le_bytes([name[4], name[5], name[6], name[7]]);
         let mut block = [0u8; 64];
@@ -38,8 +40,8 @@ impl Keyed {
         Keyed(state)
     }
 
-    /// The digest of a value that is not empty.
-    pub fn digest(&self, value: &[u8]) -> [u8; DIGEST] {
+    /// The digest of a value that is not empty, its first byte as the most significant.
+    pub fn digest(&self, value: &[u8]) -> u64 {
         let mut state = self.0;
         let mut count = 64u64;
         let mut rest = value;
@@ -53,11 +55,39 @@ impl Keyed {
         let mut block = [0u8; 64];
         block[..rest.len()].copy_from_slice(rest);
         compress(&mut state, &block, count + rest.len() as u64, true);
-        let mut digest = [0u8; DIGEST];
-        digest[..4].copy_from_slice(&state[0].to_le_bytes());
-        digest[4..].copy_from_slice(&state[1].to_le_bytes());
-        digest
+        joined(state[0], state[1])
     }
+
+    /// Whether this processor makes several digests at once.
+    pub fn has_lanes() -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return is_x86_feature_detected!("avx2");
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
+    /// The digests of the first `count` values of `length` bytes, given as words of memory; the
+    /// rest is unspecified. `has_lanes` must have said that it can.
+    pub fn digests(&self, values: &[[u32; 4]; LANES], length: u64, count: usize) -> [u64; LANES] {
+        let mut digests = [0; LANES];
+        #[cfg(target_arch = "x86_64")]
+        if count > 2 && Keyed::has_lanes() {
+            // SAFETY: the processor has AVX2.
+            return unsafe { lanes::digests(&self.0, values, 64 + length) };
+        }
+        for (digest, value) in digests.iter_mut().zip(values).take(count) {
+            let mut bytes = [0u8; 16];
+            for (to, word) in bytes.chunks_exact_mut(4).zip(value) {
+                to.copy_from_slice(&word.to_le_bytes());
+            }
+            *digest = self.digest(&bytes[..length as usize]);
+        }
+        digests
+    }
+}
+
+fn joined(first: u32, second: u32) -> u64 {
+    u64::from(first.swap_bytes()) << 32 | u64::from(second.swap_bytes())
 }
 
 fn compress(state: &mut [u32; 8], block: &[u8; 64], count: u64, last: bool) {
@@ -98,4 +128,86 @@ fn mix(v: &mut [u32; 16], a: usize, b: usize, c: usize, d: usize, x: u32, y: u32
     v[d] = (v[d] ^ v[a]).rotate_right(8);
     v[c] = v[c].wrapping_add(v[d]);
     v[b] = (v[b] ^ v[c]).rotate_right(7);
+}
+
+#[cfg(target_arch = "x86_64")]
+mod lanes {
+    use super::{joined, IV, LANES, SIGMA};
+    use std::arch::x86_64::*;
+
+    /// The last blocks of eight messages at once; each lane of a vector is a word of one.
+    #[target_feature(enable = "avx2")]
+    pub unsafe fn digests(
+        state: &[u32; 8],
+        values: &[[u32; 4]; LANES],
+        count: u64,
+    ) -> [u64; LANES] {
+        let mut lanes = [[0u32; LANES]; 2];
+        // SAFETY: called where there is AVX2; what is stored has the size of a vector.
+        unsafe {
+            let all = |word: u32| _mm256_set1_epi32(word as i32);
+            let mut words = [_mm256_setzero_si256(); 16];
+            for index in 0..4 {
+                let lane = values.map(|value| value[index]);
+                words[index] = _mm256_loadu_si256(lane.as_ptr().cast());
+            }
+            let mut v = [_mm256_setzero_si256(); 16];
+            for index in 0..8 {
+                v[index] = all(state[index]);
+                v[index + 8] = all(IV[index]);
+            }
+            v[12] = _mm256_xor_si256(v[12], all(count as u32));
+            v[14] = _mm256_xor_si256(v[14], all(u32::MAX));
+            let near = _mm256_setr_epi8(
+                1, 2, 3, 0, 5, 6, 7, 4, 9, 10, 11, 8, 13, 14, 15, 12, 1, 2, 3, 0, 5, 6, 7, 4, 9,
+                10, 11, 8, 13, 14, 15, 12,
+            );
+            let half = _mm256_setr_epi8(
+                2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13, 2, 3, 0, 1, 6, 7, 4, 5, 10,
+                11, 8, 9, 14, 15, 12, 13,
+            );
+            macro_rules! rotated {
+                ($x:expr, $right:literal) => {
+                    _mm256_or_si256(
+                        _mm256_srli_epi32::<$right>($x),
+                        _mm256_slli_epi32::<{ 32 - $right }>($x),
+                    )
+                };
+            }
+            macro_rules! mix {
+                ($a:literal, $b:literal, $c:literal, $d:literal, $x:expr, $y:expr) => {
+                    v[$a] = _mm256_add_epi32(_mm256_add_epi32(v[$a], v[$b]), $x);
+                    v[$d] = _mm256_shuffle_epi8(_mm256_xor_si256(v[$d], v[$a]), half);
+                    v[$c] = _mm256_add_epi32(v[$c], v[$d]);
+                    let b = _mm256_xor_si256(v[$b], v[$c]);
+                    v[$b] = rotated!(b, 12);
+                    v[$a] = _mm256_add_epi32(_mm256_add_epi32(v[$a], v[$b]), $y);
+                    v[$d] = _mm256_shuffle_epi8(_mm256_xor_si256(v[$d], v[$a]), near);
+                    v[$c] = _mm256_add_epi32(v[$c], v[$d]);
+                    let b = _mm256_xor_si256(v[$b], v[$c]);
+                    v[$b] = rotated!(b, 7);
+                };
+            }
+            for sigma in &SIGMA {
+                mix!(0, 4, 8, 12, words[sigma[0]], words[sigma[1]]);
+                mix!(1, 5, 9, 13, words[sigma[2]], words[sigma[3]]);
+                mix!(2, 6, 10, 14, words[sigma[4]], words[sigma[5]]);
+                mix!(3, 7, 11, 15, words[sigma[6]], words[sigma[7]]);
+                mix!(0, 5, 10, 15, words[sigma[8]], words[sigma[9]]);
+                mix!(1, 6, 11, 12, words[sigma[10]], words[sigma[11]]);
+                mix!(2, 7, 8, 13, words[sigma[12]], words[sigma[13]]);
+                mix!(3, 4, 9, 14, words[sigma[14]], words[sigma[15]]);
+            }
+            for index in 0..2 {
+                let word =
+                    _mm256_xor_si256(all(state[index]), _mm256_xor_si256(v[index], v[index + 8]));
+                _mm256_storeu_si256(lanes[index].as_mut_ptr().cast(), word);
+            }
+        }
+        let mut digests = [0; LANES];
+        for (index, digest) in digests.iter_mut().enumerate() {
+            *digest = joined(lanes[0][index], lanes[1][index]);
+        }
+        digests
+    }
 }

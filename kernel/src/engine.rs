@@ -3,17 +3,18 @@
 use crate::bytes::*;
 use crate::config::*;
 use crate::fields::{self, Line};
-use crate::replace::{self, Cache};
-use crate::scan::{escapes, Events};
+use crate::replace;
+use crate::scan::{escapes, scan, scan_portable, Events};
 use crate::span::{Form, Kind, Span, KINDS};
 use crate::text::{Decoded, Mapper, Text};
+use crate::tokens::Cache;
 use crate::{ipv4, ipv6, names};
 
 const MOST_TURNS: usize = 8;
 /// So many bytes at once, with all that is found in them, stay in the processor's nearest memory.
 const PIECE: usize = 64 << 10;
 
-pub type Scan = fn(&[u8], &Config, &mut Events);
+type Scan = fn(&[u8], &Config, &mut Events);
 
 pub struct Engine {
     config: Config,
@@ -47,8 +48,10 @@ struct Again {
 }
 
 impl Engine {
-    pub fn new(config: Config, scan: Scan) -> Self {
-        let cache = Cache::new(&config);
+    /// `portable` is to do without special instructions.
+    pub fn new(config: Config, portable: bool) -> Self {
+        let scan: Scan = if portable { scan_portable } else { scan };
+        let cache = Cache::new(&config, portable);
         let turns = (0..MOST_TURNS).map(|_| Turn::default()).collect();
         Engine { config, scan, counts: [0; KINDS + 1], out: Vec::new(), cache, turns }
     }
@@ -75,6 +78,7 @@ impl Engine {
     fn turn(&mut self, depth: usize, block: &[u8], out: &mut Vec<u8>) -> usize {
         let mut turn = std::mem::take(&mut self.turns[depth]);
         turn.find(block, &self.config, self.scan);
+        self.cache.warm(&turn.spans, &self.config);
         if depth + 1 == MOST_TURNS {
             turn.again.clear();
         }
@@ -409,7 +413,26 @@ fn is_apart(text: &[u8], span: &Span, before: u32) -> bool {
             b' ' | b'"' | b'[' | b'(' | b',' | b';' | b'<' | b'=' | b'/' | b'\'' | b'\t' | b'{' | b'|'
                 | b'\n'
         );
-    left && span.start != before && ends_word(text, span.end as usize)
+    left && span.start != before
+        && ends_word(text, span.end as usize)
+        && !(matches!(span.form, Form::Groups | Form::MalformedGroups | Form::Mapped)
+            && may_separate(text, span))
+}
+
+/// Whether colons at either end, before or after, are part of something else: `://`, a date, or a
+/// separator behind the name of a header. A zone may be a word that some rule looks for.
+fn may_separate(text: &[u8], span: &Span) -> bool {
+    let before = &text[..span.start as usize];
+    let address = &text[span.start as usize..span.end as usize];
+    if before.last() == Some(&b'/')
+        || at(text, span.end as usize) == b'/'
+        || address.contains(&b'%')
+    {
+        return true;
+    }
+    let before = before.strip_suffix(b" ").unwrap_or(before);
+    let before = before.strip_suffix(b"\"").or(before.strip_suffix(b"'")).unwrap_or(before);
+    before.last().map_or(false, |byte| b"neyNEY".contains(byte))
 }
 
 /// Whether a word ends here, perhaps with a full stop or with a colon and a port.

@@ -18,6 +18,7 @@ mod replace;
 pub mod scan;
 mod span;
 mod text;
+mod tokens;
 
 use config::Config;
 use engine::Engine;
@@ -51,10 +52,10 @@ pub unsafe extern "C" fn art32_kernel_open(
     // SAFETY: the caller vouches for pointer and length.
     let settings = unsafe { slice(settings, length) };
     // What has gone wrong is told by the status; a message of Rust's could hold bytes of a log.
-    if std::env::var_os("DBGP").is_none() { std::panic::set_hook(Box::new(|_| {})); }
+    std::panic::set_hook(Box::new(|_| {}));
     let opened = catch_unwind(|| {
-        let scan: engine::Scan = if portable != 0 { scan::scan_portable } else { scan::scan };
-        Config::parse(settings).map(|config| Box::into_raw(Box::new(Engine::new(config, scan))))
+        Config::parse(settings)
+            .map(|config| Box::into_raw(Box::new(Engine::new(config, portable != 0))))
     });
     match opened {
         Ok(Some(engine)) => engine,

@@ -268,6 +268,15 @@ pub fn hardware(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
     dash_pairs(line, walls, out);
     if colons > 0 && out.len() > colons {
         out.sort_by_key(|span| span.start);
+        // a pair may end one and begin another
+        let mut free = 0;
+        out.retain(|span| {
+            let fits = span.start >= free;
+            if fits {
+                free = span.end;
+            }
+            fits
+        });
     }
 }
 

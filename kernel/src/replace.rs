@@ -2,42 +2,10 @@
 
 use crate::config::{mask6, Config, Mode, NAMES};
 use crate::span::{Form, Kind, Span};
+use crate::tokens::Cache;
 
-const NAT64: u128 = 0x0064_ff9b << 96;
 const SIX_TO_FOUR: u128 = 0x2002;
-const CACHE_BITS: u32 = 18;
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
-
-#[derive(Clone, Copy)]
-struct Cached {
-    address: u128,
-    digest: [u8; 8],
-    filled: bool,
-}
-
-/// Tokens of addresses that have occurred, so that each is made once in a while only. The memory
-/// is bounded: an address may push out another.
-pub struct Cache(Vec<Cached>);
-
-impl Cache {
-    pub fn new(config: &Config) -> Self {
-        let empty = Cached { address: 0, digest: [0; 8], filled: false };
-        let size = if config.mode == Mode::Pseudonym { 1 << CACHE_BITS } else { 0 };
-        Cache(vec![empty; size])
-    }
-
-    fn digest(&mut self, address: u128, name: usize, config: &Config) -> [u8; 8] {
-        let mixed = (address as u64 ^ (address >> 64) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let index = (mixed >> (64 - CACHE_BITS)) as usize;
-        let cached = &mut self.0[index];
-        if !cached.filled || cached.address != address {
-            let bytes = address.to_be_bytes();
-            let value = if name == 0 { &bytes[12..] } else { &bytes[..] };
-            *cached = Cached { address, digest: config.keys[name].digest(value), filled: true };
-        }
-        cached.digest
-    }
-}
 
 fn name_of(kind: Kind) -> usize {
     match kind {
@@ -59,17 +27,31 @@ fn removed(kind: Kind, out: &mut Vec<u8>) {
     out.extend_from_slice(b"-removed");
 }
 
-fn token(name: usize, digest: [u8; 8], config: &Config, out: &mut Vec<u8>) {
-    out.extend_from_slice(NAMES[name]);
-    out.push(b'-');
-    out.extend_from_slice(&config.key_id);
-    out.push(b'-');
-    let mut hex = [0u8; 16];
-    for (index, byte) in digest.iter().enumerate() {
-        hex[2 * index] = DIGITS[usize::from(byte >> 4)];
-        hex[2 * index + 1] = DIGITS[usize::from(byte & 15)];
+/// Each byte as two digits.
+static PAIRS: [[u8; 2]; 256] = pairs();
+
+const fn pairs() -> [[u8; 2]; 256] {
+    let mut table = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
     }
-    out.extend_from_slice(&hex);
+    table
+}
+
+fn token(name: usize, digest: u64, config: &Config, out: &mut Vec<u8>) {
+    let name = NAMES[name];
+    let mut text = [b'-'; 40];
+    text[..name.len()].copy_from_slice(name);
+    let mut length = name.len() + 1;
+    text[length..length + 6].copy_from_slice(&config.key_id);
+    length += 7;
+    for byte in digest.to_be_bytes() {
+        text[length..length + 2].copy_from_slice(&PAIRS[usize::from(byte)]);
+        length += 2;
+    }
+    out.extend_from_slice(&text[..length]);
 }
 
 /// Given a span and the text in which its places count, writes its replacement.
@@ -79,37 +61,28 @@ pub fn write(span: &Span, text: &[u8], config: &Config, cache: &mut Cache, out: 
         Mode::Truncate => truncate(span, text, config, out),
         Mode::Pseudonym if span.kind == Kind::Malformed => removed(span.kind, out),
         Mode::Pseudonym => {
-            match span.kind {
-                Kind::Ipv4 => token(0, cache.digest(span.number(), 0, config), config, out),
-                Kind::Ipv6 if span.number() >> 32 == NAT64 >> 32 => {
-                    token(0, cache.digest(span.number() & 0xffff_ffff, 0, config), config, out);
-                }
-                // the cache would take it for IPv4
-                Kind::Ipv6 if span.number() >> 32 == 0 => {
-                    token(1, config.keys[1].digest(&span.number().to_be_bytes()), config, out);
-                }
-                Kind::Ipv6 => token(1, cache.digest(span.number(), 1, config), config, out),
-                kind => {
-                    let value = &text[span.start as usize..span.value_end as usize];
-                    let name = name_of(kind);
-                    let digest = &config.keys[name];
-                    let digest = match (kind, span.form) {
-                        (Kind::Mac, _) => {
-                            let bare: Vec<u8> = value
-                                .iter()
-                                .filter(|&&byte| byte != b':' && byte != b'-')
-                                .map(u8::to_ascii_lowercase)
-                                .collect();
-                            digest.digest(&bare)
-                        }
-                        (Kind::Email, _) | (Kind::Name, Form::Opaque | Form::HexLabel) => {
-                            digest.digest(&value.to_ascii_lowercase())
-                        }
-                        _ => digest.digest(value),
-                    };
-                    token(name, digest, config, out);
-                }
+            if let Some((name, digest)) = cache.digest(span, config) {
+                token(name, digest, config, out);
+                return;
             }
+            let value = &text[span.start as usize..span.value_end as usize];
+            let name = name_of(span.kind);
+            let key = &config.keys[name];
+            let digest = match (span.kind, span.form) {
+                (Kind::Mac, _) => {
+                    let bare: Vec<u8> = value
+                        .iter()
+                        .filter(|&&byte| byte != b':' && byte != b'-')
+                        .map(u8::to_ascii_lowercase)
+                        .collect();
+                    key.digest(&bare)
+                }
+                (Kind::Email, _) | (Kind::Name, Form::Opaque | Form::HexLabel) => {
+                    key.digest(&value.to_ascii_lowercase())
+                }
+                _ => key.digest(value),
+            };
+            token(name, digest, config, out);
         }
     }
 }

@@ -20,6 +20,10 @@ _SPARED = (Form.EXEMPT, Form.WALL)
 _LEFT = frozenset(b" \"[(,;<=/'\t{|")
 # perhaps a full stop, or a colon with or without a port, and then what ends a word
 _RIGHT = re.compile(rb"(?:\.|:[0-9]{0,5}+)?(?:[ \"\])>,;/'\t}|&?\r]|\Z)")
+# The colons of these, or of what stands there instead, may be part of something else: of `://`, of a
+# date, or the separator behind what ends like the name of a header. A zone may be any word.
+_WITH_COLONS = (Form.GROUPS, Form.MALFORMED_GROUPS, Form.MAPPED)
+_NAME_END = re.compile(rb"[neyNEY][\"']? ?\Z")
 # The beginning of an address at the end of a line: two groups, or up to three numbers with dots.
 _CUT_GROUPS = re.compile(rb"(?<![0-9A-Fa-f:])[0-9A-Fa-f:]*+\Z")
 _CUT_QUAD = re.compile(rb"(?<![0-9.])[0-9]{1,3}\.(?:[0-9]{1,3}\.){0,2}[0-9]{0,3}\Z")
@@ -106,9 +110,17 @@ def _are_apart(data: bytes, found: list[Found]) -> bool:
         (not each.start or data[each.start - 1] in _LEFT)
         and each.start not in ends
         and _RIGHT.match(data, each.end) is not None
+        and not (each.form in _WITH_COLONS and _may_separate(data, each))
         for each in found
         if each.form not in _SPARED
     )
+
+
+def _may_separate(data: bytes, found: Found) -> bool:
+    start, end = found.start, found.end
+    if b"/" in (data[start - 1 : start], data[end : end + 1]) or b"%" in data[start:end]:
+        return True
+    return _NAME_END.search(data, max(0, start - 3), start) is not None
 
 
 def _apply(finders: Iterable[Finder], text: Text, rules: Rules) -> list[Found]:

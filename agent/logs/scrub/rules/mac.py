@@ -37,4 +37,8 @@ def find(text: Text, rules: Rules) -> Iterator[Found]:
     for match in _DASHES.finditer(data):
         start, end = match.span()
         found.append(Found(start, end, "mac", Form.MAC, data[start:end]))
-    yield from sorted(found, key=lambda each: each.start)
+    free = 0
+    for each in sorted(found, key=lambda each: each.start):
+        if each.start >= free:  # a pair may end one and begin another
+            free = each.end
+            yield each
