@@ -1,7 +1,8 @@
 //! The fast half of Art32's log scrubbing, behind a C interface.
 //!
 //! It finds byte for byte what `agent/logs/scrub/reference.py` finds; `docs/scrubbing.md` says
-//! what that is. Everything but this file and the AVX2 part of `scan.rs` is safe Rust.
+//! what that is. Everything but this file and the AVX2 parts of `scan.rs` and
+//! `blake2s.rs` is safe Rust.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
@@ -11,6 +12,7 @@ mod bytes;
 pub mod config;
 pub mod engine;
 mod fields;
+mod find;
 mod ipv4;
 mod ipv6;
 mod names;

@@ -82,6 +82,8 @@ macro_rules! scan_with {
         let rest = &text[whole * WORD..];
         tail[..rest.len()].copy_from_slice(rest);
         let mut now = Masks::default();
+        // where the digits and dots end that were looked at last, when they are many
+        let mut run_end = 0;
         for word in 0..=words {
             let next = if word < whole {
                 $masks!(&text[word * WORD..word * WORD + WORD + REACH - 1], $config)
@@ -92,7 +94,7 @@ macro_rules! scan_with {
                 Masks::default()
             };
             if word > 0 {
-                candidates(text, (word - 1) * WORD, &now, &next, $config, $events);
+                candidates(text, (word - 1) * WORD, &now, &next, &mut run_end, $config, $events);
             }
             now = next;
         }
@@ -143,6 +145,7 @@ fn candidates(
     begin: usize,
     now: &Masks,
     next: &Masks,
+    run_end: &mut usize,
     config: &Config,
     events: &mut Events,
 ) {
@@ -175,7 +178,10 @@ fn candidates(
         let numbers = if bit == 0 { now.number } else { ahead(now.number, next.number, bit) };
         let mut end = place + (!numbers).trailing_zeros() as usize;
         if end == place + WORD {
-            end = skip(text, end, |byte| is_digit(byte) || byte == b'.');
+            if end > *run_end {
+                *run_end = skip(text, end, |byte| is_digit(byte) || byte == b'.');
+            }
+            end = *run_end;
         }
         if end < text.len() && is_label(text[end]) {
             events.name_dots.push(place as u32);

@@ -31,12 +31,16 @@ class Scrubber(Protocol):
     engine: str
     report: Report
 
-    def scrub(self, block: bytes) -> bytes:
+    def scrub(self, block: bytes | memoryview) -> bytes:
         """Return a block without what must go.
 
         A block is whole lines; only the last line of a stream may lack its newline. Lines may have
         any length (the time is linear), and any bytes: what is not replaced comes back as it was.
         """
+        ...
+
+    def view(self, block: bytes | memoryview) -> bytes | memoryview:
+        """Return the same as `scrub`, not copied where possible: good until the next call."""
         ...
 
 
@@ -50,7 +54,6 @@ def open_scrubber(
     and there is none.
     """
     from agent.logs.scrub import kernel
-    from agent.logs.scrub.reference import ReferenceScrubber
 
     if settings.mode == "pseudonym" and key is None:
         key = random_key()
@@ -64,6 +67,8 @@ def open_scrubber(
             f"there is no scrubbing kernel: {reason}",
             hint="install the wheel `art32-kernel`, or do without: it is slower",
         )
+    from agent.logs.scrub.reference import ReferenceScrubber
+
     return ReferenceScrubber(settings, rules, key)
 
 

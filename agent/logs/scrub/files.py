@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 from agent import files
@@ -55,8 +54,11 @@ def _in_use(path: Path, when: str) -> Art32Error:
 def _rewrite(descriptor: int, path: Path, status: os.stat_result, scrubber: Scrubber) -> None:
     try:
         with files.replacing(path, mode=stat.S_IMODE(status.st_mode)) as target:
-            for block in lines.blocks(_reads(descriptor), scrubber.report):
-                target.write(scrubber.scrub(block))
+            reads = lines.blocks_read(
+                lambda memory: os.readv(descriptor, [memory]), scrubber.report
+            )
+            for block in reads:
+                target.write(scrubber.view(block))
             target.flush()
             if (os.geteuid(), os.getegid()) != (status.st_uid, status.st_gid):
                 os.fchown(target.fileno(), status.st_uid, status.st_gid)
@@ -66,11 +68,6 @@ def _rewrite(descriptor: int, path: Path, status: os.stat_result, scrubber: Scru
                 raise _in_use(path, "was")
     except OSError as error:
         raise _refused(path, error) from error
-
-
-def _reads(descriptor: int) -> Iterator[bytes]:
-    while read := os.read(descriptor, lines.BLOCK):
-        yield read
 
 
 def _refused(path: Path, error: OSError) -> Art32Error:

@@ -7,17 +7,17 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pydantic import ValidationError
 
 from agent import output
-from agent.config.load import load
 from agent.config.logs_scrub import Scrub
 from agent.errors import Art32Error, Code
 from agent.logs.scrub import Report, kernel, lines, open_scrubber, rules_of
-from agent.logs.scrub.found import Found, Rules
-from agent.logs.scrub.reference import find
+
+if TYPE_CHECKING:
+    from agent.logs.scrub.found import Found, Rules
 
 _OPTIONS = {"exempt_networks": "exempt"}
 
@@ -27,7 +27,11 @@ def settings(config_path: Path, given: Mapping[str, Any]) -> Scrub:
 
     A file that is there and wrong raises CONFIG_INVALID: no silent fall back to the defaults.
     """
-    base = load(config_path).logs.scrub if config_path.exists() else Scrub()
+    base = Scrub()
+    if config_path.exists():
+        from agent.config.load import load
+
+        base = load(config_path).logs.scrub
     chosen = {name: value for name, value in given.items() if value not in (None, ())}
     try:
         return Scrub.model_validate({**base.model_dump(exclude_unset=True), **chosen})
@@ -44,8 +48,8 @@ def settings(config_path: Path, given: Mapping[str, Any]) -> Scrub:
 def scrub_input(chosen: Scrub, *, source: int = 0, target: int = 1) -> Report:
     """Scrub what comes from a descriptor to another, block by block, until its end."""
     scrubber = open_scrubber(chosen)
-    for block in lines.blocks(_reads(source), scrubber.report):
-        scrubbed = memoryview(scrubber.scrub(block))
+    for block in lines.blocks_read(lambda memory: os.readv(source, [memory]), scrubber.report):
+        scrubbed = memoryview(scrubber.view(block))
         while scrubbed:
             try:
                 scrubbed = scrubbed[os.write(target, scrubbed) :]
@@ -102,6 +106,8 @@ def dry_run(paths: Sequence[Path], chosen: Scrub) -> output.Answer:
 
 
 def _spans(path: Path | None, rules: Rules) -> Iterator[tuple[int, Found]]:
+    from agent.logs.scrub.reference import find
+
     try:
         with open(0 if path is None else path, "rb", closefd=path is not None) as file:
             number = 1
@@ -118,9 +124,4 @@ def _spans(path: Path | None, rules: Rules) -> Iterator[tuple[int, Found]]:
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
     while read := file.read(lines.BLOCK):
-        yield read
-
-
-def _reads(source: int) -> Iterator[bytes]:
-    while read := os.read(source, lines.BLOCK):
         yield read

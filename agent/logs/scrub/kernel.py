@@ -9,6 +9,7 @@ import struct
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 from agent.config.logs_scrub import OPTIONAL_KINDS, Scrub
 from agent.logs.scrub import exemptions
@@ -21,6 +22,10 @@ LIBRARY = "libart32_kernel.so"
 _ABI = 1
 _KINDS = KINDS[:11]  # as in kernel/src/span.rs
 _LONGEST_BLOCK = 1 << 30
+_READ_ONLY = 0x100  # PyBUF_READ
+_memory = ctypes.pythonapi.PyMemoryView_FromMemory
+_memory.restype = ctypes.py_object
+_memory.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int]
 _TRIAL = b"203.0.113.77 2001:db8::1 \\x22203.0.113.77 a@b.de Chrome/124.0.0.0\n"
 _EXPECTED = b"203.0.113.0 2001:db8:: \\x22203.0.113.0 email-removed Chrome/124.0.0.0\n"
 
@@ -50,16 +55,22 @@ class KernelScrubber:
         self._counts = (ctypes.c_uint64 * len(_KINDS))()
         self._counted = [0] * len(_KINDS)
 
-    def scrub(self, block: bytes) -> bytes:
+    def scrub(self, block: bytes | memoryview) -> bytes:
         """Return a block of whole lines without what the rules find; count it in the report."""
-        if not block:
-            return b""
-        if len(block) > _LONGEST_BLOCK:
+        return bytes(self.view(block))
+
+    def view(self, block: bytes | memoryview) -> memoryview:
+        """Return the same in the kernel's own memory: good until the next call."""
+        length = len(block)
+        if not length:
+            return memoryview(b"")
+        if length > _LONGEST_BLOCK:
             raise ValueError("a block has at most 1 GiB")
         status = self._library.art32_kernel_scrub(
             self._engine,
-            block,
-            len(block),
+            # memory that cannot be written has no address that ctypes would give
+            block if isinstance(block, bytes) else ctypes.byref(ctypes.c_char.from_buffer(block)),
+            length,
             ctypes.byref(self._out),
             ctypes.byref(self._length),
             ctypes.byref(self._lines),
@@ -67,8 +78,10 @@ class KernelScrubber:
         if status:
             # never the block as it is: what the kernel cannot do must not pass
             raise RuntimeError(f"the scrubbing kernel failed with status {status}")
-        self._count(len(block))
-        return ctypes.string_at(self._out.value or 0, self._length.value)
+        self._count(length)
+        if not self._length.value:
+            return memoryview(b"")
+        return cast(memoryview, _memory(self._out, self._length.value, _READ_ONLY))
 
     def _count(self, length: int) -> None:
         self._library.art32_kernel_counts(self._engine, self._counts)
@@ -101,7 +114,7 @@ def load() -> ctypes.CDLL:
     library.art32_kernel_scrub.restype = ctypes.c_int
     library.art32_kernel_scrub.argtypes = [
         ctypes.c_void_p,
-        ctypes.c_char_p,
+        ctypes.c_void_p,
         ctypes.c_size_t,
         ctypes.POINTER(ctypes.c_void_p),
         ctypes.POINTER(ctypes.c_size_t),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 
 from agent.logs.scrub.report import Report
 
@@ -12,6 +13,42 @@ BLOCK = 256 << 10
 # No span of any rule holds one of these followed by the beginning of another span.
 _BREAK = re.compile(rb'[ \t"]')
 OVERLONG = b"overlong-removed"
+
+
+def blocks_read(
+    read_into: Callable[[memoryview], int],
+    report: Report | None = None,
+    *,
+    longest: int = LONGEST_LINE,
+) -> Iterator[bytes | memoryview]:
+    """Yield the same as `blocks` of what is read into memory, without copying it.
+
+    What is yielded is good until the next one is asked for. `read_into` returns how many bytes it
+    has put at the beginning of the memory, 0 at the end of the stream.
+    """
+    buffer = bytearray(longest + BLOCK)
+    view = memoryview(buffer)
+    held = 0
+    while read := read_into(view[held : held + BLOCK]):
+        filled = held + read
+        end = buffer.rfind(b"\n", held, filled) + 1
+        if filled - end > longest or (end > longest and _too_long(buffer, end, longest)):
+            # from here on in the way that can cut lines
+            reads = chain((bytes(view[:filled]),), _reads(read_into))
+            yield from blocks(reads, report, longest=longest)
+            return
+        if end:
+            yield view[:end]
+        held = filled - end
+        buffer[:held] = buffer[end:filled]
+    if held:
+        yield view[:held]
+
+
+def _reads(read_into: Callable[[memoryview], int]) -> Iterator[bytes]:
+    memory = memoryview(bytearray(BLOCK))
+    while read := read_into(memory):
+        yield bytes(memory[:read])
 
 
 def blocks(
@@ -50,7 +87,7 @@ def blocks(
 
 
 def _short(block: bytes, longest: int, report: Report | None) -> Iterator[bytes]:
-    if len(block) <= longest or not _too_long(block, longest):
+    if len(block) <= longest or not _too_long(block, len(block), longest):
         yield block
         return
     for line in _lines(block):
@@ -70,9 +107,9 @@ def _lines(block: bytes) -> list[bytes]:
     return [line + b"\n" for line in block[:-1].split(b"\n")]
 
 
-def _too_long(block: bytes, longest: int) -> bool:
+def _too_long(block: bytes | bytearray, length: int, longest: int) -> bool:
     begin = 0
-    while len(block) - begin > longest:
+    while length - begin > longest:
         end = block.rfind(b"\n", begin, begin + longest + 1)
         if end < 0:
             return True

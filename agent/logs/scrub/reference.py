@@ -20,8 +20,8 @@ _SPARED = (Form.EXEMPT, Form.WALL)
 _LEFT = frozenset(b" \"[(,;<=/'\t{|")
 # perhaps a full stop, or a colon with or without a port, and then what ends a word
 _RIGHT = re.compile(rb"(?:\.|:[0-9]{0,5}+)?(?:[ \"\])>,;/'\t}|&?\r]|\Z)")
-# The colons of these, or of what stands there instead, may be part of something else: of `://`, of a
-# date, or the separator behind what ends like the name of a header. A zone may be any word.
+# The colons of these, or of what stands there instead, may be part of something else: of `://`, of
+# a date, or the separator behind what ends like a header's name. A zone may be any word.
 _WITH_COLONS = (Form.GROUPS, Form.MALFORMED_GROUPS, Form.MAPPED)
 _NAME_END = re.compile(rb"[neyNEY][\"']? ?\Z")
 # The beginning of an address at the end of a line: two groups, or up to three numbers with dots.
@@ -40,14 +40,16 @@ class ReferenceScrubber:
         self._rules = rules
         self._replace = replacer(settings, key)
 
-    def scrub(self, block: bytes) -> bytes:
+    def scrub(self, block: bytes | memoryview) -> bytes:
         """Return a block of whole lines without what the rules find; count it in the report."""
-        lines = block.split(b"\n")
+        lines = bytes(block).split(b"\n")
         scrubbed = b"\n".join([self._line(line) for line in lines])
         self.report.lines += len(lines) - (lines[-1] == b"")
         self.report.bytes_in += len(block)
         self.report.bytes_out += len(scrubbed)
         return scrubbed
+
+    view = scrub
 
     def _line(self, line: bytes) -> bytes:
         """Scrub a line until nothing changes.
@@ -85,6 +87,8 @@ def find(line: bytes, rules: Rules) -> tuple[list[Found], bool]:
     if rules.cut_length is not None and len(line) >= rules.cut_length:
         found += _cut(text, found)
     apart = _are_apart(text.data, found)
+    if "credential" in rules.leave and any(each.kind == "email" for each in found):
+        apart = False  # an authority without its `@` may be a number
     placed = [_placed(each, text) for each in found]
     if len(text.data) < len(line):
         starts = [each.start for each in placed]
@@ -118,7 +122,8 @@ def _are_apart(data: bytes, found: list[Found]) -> bool:
 
 def _may_separate(data: bytes, found: Found) -> bool:
     start, end = found.start, found.end
-    if b"/" in (data[start - 1 : start], data[end : end + 1]) or b"%" in data[start:end]:
+    slash = data[start - 1 : start] == b"/" or data[end : end + 1] in (b"/", b":")
+    if slash or b"%" in data[start:end]:
         return True
     return _NAME_END.search(data, max(0, start - 3), start) is not None
 

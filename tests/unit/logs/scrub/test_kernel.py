@@ -29,6 +29,40 @@ def test_generated_blocks_are_scrubbed_as_the_reference_does_and_twice_is_once(s
 
 
 @needs_kernel
+@pytest.mark.parametrize("seed", range(4))
+def test_generated_lines_that_are_scrubbed_twice_are_scrubbed_once(seed: int) -> None:
+    assert compare.search_twice(seed, 5_000) is None
+
+
+@needs_kernel
+def test_a_line_that_is_scrubbed_otherwise_the_second_time_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(generate, "line", lambda _: b"a line, cut here: 2001:db8:85a3::1 2001:db8")
+    monkeypatch.setattr(compare, "check", lambda _, line: "cut" if line else None)
+    changed = compare.kernel(Scrub(), portable=False)
+    monkeypatch.setattr(changed, "scrub", lambda block: block + b"x")
+    monkeypatch.setattr(compare, "kernel", lambda *_, **__: changed)
+    found = compare.search_twice(0, 10)
+    assert found is not None
+    assert found.what == "cut"
+
+
+@needs_kernel
+@pytest.mark.parametrize("portable", [False, True])
+def test_tokens_of_many_addresses_are_those_of_the_reference(portable: bool) -> None:
+    source = random.Random(5)
+    seen = [source.choice((addresses.ipv4, addresses.ipv6))(source) for _ in range(3_000)]
+    lines = [f"{source.choice(seen)} {source.choice(seen)}" for _ in range(6_000)]
+    block = "\n".join([*lines, "0:0:0:0:0:0:0:0 64:ff9b::203.0.113.77"]).encode()
+    chosen = Scrub(mode="pseudonym")
+    expected = compare.reference(chosen).scrub(block)
+    scrubber = compare.kernel(chosen, portable=portable)
+    assert scrubber.scrub(block) == expected
+    assert scrubber.scrub(block) == expected
+
+
+@needs_kernel
 @given(st.lists(st.sampled_from(PIECES), max_size=12), st.sampled_from(compare.SETTINGS))
 @settings(max_examples=300)
 def test_any_pieces_are_scrubbed_as_the_reference_does(pieces: list[bytes], chosen: Scrub) -> None:

@@ -49,6 +49,24 @@ def test_a_word_without_an_end_is_removed_and_counted_once_in_bounded_memory() -
     assert max(map(len, blocks)) < 100
 
 
+@given(STREAMS, st.lists(st.integers(1, 40), min_size=1), st.sampled_from([12, 1000]))
+def test_what_is_read_into_memory_is_cut_in_the_same_way(
+    stream: bytes, sizes: list[int], longest: int
+) -> None:
+    reads = iter(cut(stream, sizes))
+
+    def read_into(memory: memoryview) -> int:
+        read = next(reads, b"")
+        memory[: len(read)] = read
+        return len(read)
+
+    report, expected = Report(), Report()
+    blocks = [bytes(block) for block in lines.blocks_read(read_into, report, longest=longest)]
+    wanted = lines.blocks(cut(stream, sizes), expected, longest=longest)
+    assert b"".join(blocks) == b"".join(wanted)
+    assert report.kinds == expected.kinds
+
+
 def cut(stream: bytes, sizes: list[int]) -> list[bytes]:
     reads, position, index = [], 0, 0
     while position < len(stream):
