@@ -129,27 +129,35 @@ class Interpreter:
         self._child.wait(PATIENCE_SECONDS)
         self._child.stdout.close()
 
+    def kill(self) -> None:
+        self._child.kill()
+        self.close()
+
 
 class Interpreters:
     """A few interpreters, lent to whoever wants to run something."""
 
     def __init__(self, count: int, prefix: Sequence[str] = ()) -> None:
-        self._all = [Interpreter(prefix) for _ in range(count)]
+        self._prefix = prefix
         self._free: queue.SimpleQueue[Interpreter] = queue.SimpleQueue()
-        for one in self._all:
-            self._free.put(one)
+        for _ in range(count):
+            self._free.put(Interpreter(prefix))
 
     @contextlib.contextmanager
     def start(self, request: Request) -> Iterator[Running]:
         interpreter = self._free.get(timeout=600)
         try:
             yield interpreter.start(request)
+        except BaseException:  # an answer that nobody read would be taken for the next one's
+            interpreter.kill()
+            interpreter = Interpreter(self._prefix)
+            raise
         finally:
             self._free.put(interpreter)
 
     def close(self) -> None:
-        for one in self._all:
-            one.close()
+        while not self._free.empty():
+            self._free.get().close()
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,7 @@ def finish(writer: Appender) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_rotation_killed_before_any_step_loses_and_doubles_nothing(
     keys: Keys, interpreters: Interpreters
 ) -> None:
