@@ -147,6 +147,14 @@ class Code(Enum):
         ExitStatus.PERMISSION,
         "restored data cannot be confined on this machine",
     )
+    AWS_REFUSED = ("aws-refused", ExitStatus.PERMISSION, "AWS refuses this session")
+    AWS_UNREACHABLE = ("aws-unreachable", ExitStatus.TRY_AGAIN, "AWS gives no usable answer")
+    SNAPSHOT_MISSING = ("snapshot-missing", ExitStatus.NO_BACKUP, "there is no such snapshot")
+    SNAPSHOT_UNFIT = (
+        "snapshot-unfit",
+        ExitStatus.VERIFICATION,
+        "no generation of the stack can be made from this snapshot as it is",
+    )
     OUTPUT_FAILED = ("output-failed", ExitStatus.SOURCE, "standard output takes no more")
     RUNBOOK_MISSING = ("runbook-missing", ExitStatus.USAGE, "there is no such runbook")
     RUNBOOK_INVALID = ("runbook-invalid", ExitStatus.DEFECT, "a runbook's file has mistakes")
@@ -209,6 +217,10 @@ RUNBOOKS: dict[Code, str] = {
     Code.TARGET_FAILED: "restore-database",
     Code.TARGET_UNSAFE: "restore-database",
     Code.SANDBOX_UNAVAILABLE: "restore-database",
+    Code.AWS_REFUSED: "snapshot-restore",
+    Code.AWS_UNREACHABLE: "snapshot-restore",
+    Code.SNAPSHOT_MISSING: "snapshot-restore",
+    Code.SNAPSHOT_UNFIT: "snapshot-restore",
     Code.DISK: "disk-full",
 }
 """The page under `runbooks/` for each condition that a page can mend."""

@@ -71,6 +71,7 @@ class _Stack:
         self.options = pulumi.ResourceOptions(provider=_provider("main", config, config.region))
         self.alarms: list[MetricAlarm] = []
         self.records: list[DnsRecord] = []
+        self.database_subnets: pulumi.Output[str] | None = None
 
         self.keys = Keys("keys", KeysArgs(config), self.options)
         self.oncall = OnCall("oncall", OnCallArgs(config, self.keys.logs.arn), self.options)
@@ -193,6 +194,7 @@ class _Stack:
             ),
             self.options,
         )
+        self.database_subnets = service.subnets.name
         self.alarms += service_alarms.database_alarms(config, service.instances)
         Dumper(
             "dumper",
@@ -247,6 +249,8 @@ class _Stack:
                 self.keys.vault.arn,
                 self.oncall.topic.arn,
                 None if copy is None else _provider("copy", self.config, copy),
+                self.database_subnets,
+                self.firewall.groups["db"].id,
             ),
             self.options,
         )

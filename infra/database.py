@@ -180,7 +180,11 @@ class ManagedDatabase(Component[InfraConfig]):
             # Each of these is what the instance was made from: an edit would replace it.
             opts=self.kept(
                 depends_on=logs,
-                ignore_changes=["snapshotIdentifier", "dbName", "username", "availabilityZone"],
+                ignore_changes=[
+                    *("snapshotIdentifier", "dbName", "username", "availabilityZone"),
+                    # RDS keeps the key of the snapshot, whichever is asked for
+                    *(() if fresh else ("kmsKeyId",)),
+                ],
             ),
         )
 

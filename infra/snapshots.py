@@ -20,12 +20,17 @@ SHORTEST_LOCK = 7
 
 @dataclass(frozen=True)
 class SnapshotsArgs:
-    """The key of the vault, where events go, and the provider of the second region if any."""
+    """The key of the vault, where events go, and the provider of the second region if any.
+
+    `database_subnets` and `database_group` are where a rehearsed managed database is put.
+    """
 
     config: InfraConfig
     vault_key_arn: pulumi.Input[str]
     alarms_topic_arn: pulumi.Input[str]
     copy_provider: pulumi.ProviderResource | None
+    database_subnets: pulumi.Input[str] | None = None
+    database_group: pulumi.Input[str] | None = None
 
 
 class Snapshots(Component[InfraConfig]):
@@ -98,7 +103,7 @@ class Snapshots(Component[InfraConfig]):
             ],
             opts=self.child(),
         )
-        self._rehearsal(role)
+        self._rehearsal(role, args)
         self.register_outputs({"vault": self.vault.arn})
 
     def _vault(
@@ -182,8 +187,13 @@ class Snapshots(Component[InfraConfig]):
             )
         return role
 
-    def _rehearsal(self, role: iam.Role) -> None:
-        """Have AWS Backup restore the newest snapshots once a month and delete the result."""
+    def _rehearsal(self, role: iam.Role, args: SnapshotsArgs) -> None:
+        """Have AWS Backup restore the newest snapshots once a month and delete the result.
+
+        Left to itself it puts a database into the account's default network, with that network's
+        default group, or fails where there is none (AWS Backup, "Restore testing inferred
+        metadata").
+        """
         config = self.config
         name = naming.prefixed(config, "rehearsal").replace("-", "_")
         plan = backup.RestoreTestingPlan(
@@ -202,6 +212,12 @@ class Snapshots(Component[InfraConfig]):
         )
         kinds = ["EBS"] if self._has_volumes() else []
         kinds += ["RDS"] if config.db.form == "rds" else []
+        place: dict[str, pulumi.Input[str]] = {}
+        if args.database_subnets is not None and args.database_group is not None:
+            place = {
+                "dbSubnetGroupName": args.database_subnets,
+                "vpcSecurityGroupIds": pulumi.Output.json_dumps([args.database_group]),
+            }
         for kind in kinds:
             backup.RestoreTestingSelection(
                 f"rehearsal-{kind.lower()}",
@@ -218,7 +234,8 @@ class Snapshots(Component[InfraConfig]):
                         ]
                     )
                 ),
-                validation_window_hours=4,
+                restore_metadata_overrides=place if kind == "RDS" else None,
+                validation_window_hours=1,
                 opts=self.child(),
             )
 

@@ -12,6 +12,7 @@ pytest_plugins = [
     "tests.fixtures.daemons",
     "tests.fixtures.terraform",
     "tests.fixtures.aws",
+    "tests.fixtures.snapshots",
 ]
 
 # a busy machine is no defect: no example has a time limit of its own

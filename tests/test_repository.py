@@ -180,7 +180,7 @@ def test_a_verb_is_a_file_and_a_file_is_a_verb() -> None:
         if not isinstance(command, LazyGroup):
             return
         files = {
-            path.stem
+            path.stem.replace("_", "-")
             for path in folder.iterdir()
             if not path.name.startswith(("_", ".")) and (path.suffix == ".py" or path.is_dir())
         }
@@ -189,7 +189,7 @@ def test_a_verb_is_a_file_and_a_file_is_a_verb() -> None:
         for name in files:
             child = command.get_command(context, name)
             assert child is not None
-            check(child, folder / name)
+            check(child, folder / name.replace("-", "_"))
 
     check(root, ROOT / "agent" / "cli")
 

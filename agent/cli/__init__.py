@@ -35,6 +35,7 @@ VERBS = {
     "logs": "find attacks in logs, take personal data out, rotate, ship and restore them",
     "restore": "bring a backup back",
     "runbook": "list, show and follow what to do when something is wrong",
+    "snapshot": "look at a stack's snapshots at AWS, and plan a restore from one",
 }
 
 
@@ -81,7 +82,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self._verbs:
             return None
-        module = importlib.import_module(f"{self._package}.{cmd_name}")
+        module = importlib.import_module(f"{self._package}.{cmd_name.replace('-', '_')}")
         return cast(click.Command, module.command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
