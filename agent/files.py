@@ -210,7 +210,7 @@ def abandoned(directory: Path) -> Iterator[tuple[Path, bytes]]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not _is(path, descriptor):
                 continue
-            if data := os.read(descriptor, 1 << 20):
+            if data := _read_all(descriptor):
                 yield path, data
             else:  # it died before it had written, and so before it did anything
                 path.unlink()
@@ -218,6 +218,13 @@ def abandoned(directory: Path) -> Iterator[tuple[Path, bytes]]:
             continue
         finally:
             os.close(descriptor)
+
+
+def _read_all(descriptor: int) -> bytes:
+    pieces = []
+    while piece := os.read(descriptor, 1 << 20):
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def _is(path: Path, descriptor: int) -> bool:

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from agent import clock
-from agent.backup import area, history, identity, layout, make
+from agent.backup import area, history, identity, layout, make, unsent
 from agent.backup.identity import Writer
 from agent.backup.segments import SEGMENT_BYTES
 from agent.backup.shipment import Made, Parcel, Run, member_tag, ship
@@ -60,8 +60,13 @@ class Shipping:
         return self.writer.warnings()
 
     def shipped(self, log: str) -> Mapping[str, int]:
-        """Return the segments of a log that the ledger knows as complete: tag to raw bytes."""
-        records = make.ledger_of(self.config).records()
+        """Return the segments of a log that the ledger knows as complete: tag to raw bytes.
+
+        What a run that died has not said of them is said first. Raise what the store raises.
+        """
+        ledger, state = make.ledger_of(self.config), self.config.state_directory
+        unsent.settle(state, area.LOGS, self.config.host, log, self.store, ledger)
+        records = ledger.records()
         return {
             str(record.facts["member"]): int(record.facts.get(RAW_BYTES, -1))
             for record in records

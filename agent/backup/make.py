@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from agent import files
-from agent.backup import history
+from agent.backup import history, unsent
+from agent.backup.area import BACKUPS
 from agent.backup.identity import Writer
 from agent.backup.manifest import SetEntry
 from agent.backup.segments import SEGMENT_BYTES
@@ -89,6 +90,7 @@ def back_up(
         files.lock(lock, what=f"source `{source.name}`"),
         _recorded(ledger, source, secrets.token_hex(8)) as result,
     ):
+        unsent.settle(config.state_directory, BACKUPS, config.host, source.name, store, ledger)
         known = history.read(ledger.records(), writer.signer.fingerprint)
         adapter = plugin(source_kind(source))
         adapter.probe(source)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from agent import clock, files
-from agent.backup import history, layout
+from agent.backup import history, layout, unsent
 from agent.backup.area import BACKUPS, Area
 from agent.backup.history import History
 from agent.backup.identity import Writer
@@ -234,23 +234,37 @@ def _sign(run: Run, place: Place, **facts: Any) -> _Signed:
 
 
 def _commit(run: Run, place: Place, signed: _Signed, plain_bytes: int) -> int:
-    """Store the manifest and, last of all, its signature; return the bytes of the whole backup."""
+    """Store the manifest and, last of all, its signature; return the bytes of the whole backup.
+
+    Both are kept here until the ledger has its record: the next run finishes what this one cannot.
+    """
     manifest = signed.manifest
-    stored = manifest.size + run.put(place, layout.MANIFEST, signed.data).size
-    stored += run.put(place, layout.SIGNATURE, signed.signature).size
-    run.ledger.append(
-        run.parcel.area.event("complete"),
-        id=place.id,
-        source=place.source,
-        path=place.path,
-        member=manifest.member,
-        set=manifest.set.id if manifest.set else None,
-        set_size=manifest.set.size if manifest.set else None,
-        plain_bytes=plain_bytes,
-        stored_bytes=stored,
-        suspicious=bool(manifest.suspicious),
+    stored = manifest.size + len(signed.data) + len(signed.signature)
+    facts: dict[str, str | int | bool | None] = {
+        "id": place.id,
+        "source": place.source,
+        "path": place.path,
+        "member": manifest.member,
+        "set": manifest.set.id if manifest.set else None,
+        "set_size": manifest.set.size if manifest.set else None,
+        "plain_bytes": plain_bytes,
+        "stored_bytes": stored,
+        "suspicious": bool(manifest.suspicious),
         **run.parcel.facts,
-    )
+    }
+    with unsent.kept(
+        run.config.state_directory,
+        run.parcel.area,
+        path=place.path,
+        finished=manifest.finished,
+        manifest=signed.data,
+        signature=signed.signature,
+        facts=facts,
+    ) as done:
+        run.put(place, layout.MANIFEST, signed.data)
+        run.put(place, layout.SIGNATURE, signed.signature)
+        run.ledger.append(run.parcel.area.event("complete"), **facts)
+        done()
     return stored
 
 

@@ -236,6 +236,23 @@ class Site:
         """Return the ledger's events; raise where its chain does not hold."""
         return [record.event for record in Ledger(self.repository.state / "ledger.jsonl").records()]
 
+    def complete(self) -> set[str]:
+        """Return the ids of the complete backups in the store."""
+        return {str(one["id"]) for one in self.backups() if one["state"] == "complete"}
+
+    def recorded(self) -> set[str]:
+        """Return the ids of the backups that the ledger calls complete."""
+        records = Ledger(self.repository.state / "ledger.jsonl").records()
+        return {str(one.facts["id"]) for one in records if one.event == "backup-complete"}
+
+    def unsent(self) -> set[str]:
+        """Return the ids of the backups whose end a dead run has kept whole."""
+        found = set()
+        for path in (self.repository.state / "unsent").glob("*/*"):
+            with contextlib.suppress(ValueError):
+                found.add(str(json.loads(path.read_text())["facts"]["id"]))
+        return found
+
     def left_by_restores(self) -> list[str]:
         """Return what restores that were killed have left, in the words of `doctor`."""
         return [str(one.what) for one in leftovers.look(self.repository.state)]

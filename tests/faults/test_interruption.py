@@ -242,7 +242,8 @@ def test_a_full_or_read_only_disk_fails_the_run_with_one_sentence(
     one.require_no_process()
     one.require_no_home()
     said = outcome.stdout + outcome.stderr
-    assert any(word in said for word in ("no room", "cannot be written", "read-only", "refuses"))
+    words = ("no room", "cannot be written", "cannot be kept", "read-only", "refuses")
+    assert any(word in said for word in words)
     listed = one.run("backup", "list")
     assert listed.status == 0, listed
     states = {backup["state"] for backup in listed.data["backups"]}

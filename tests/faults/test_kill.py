@@ -84,17 +84,24 @@ def require_nothing_planned(one: Site) -> None:
     assert {entry["action"] for entry in outcome.data["plan"]} == {"keep"}
 
 
-def require_right_next_run(one: Site, *, complete: int) -> None:
-    """Fail unless a run works and adds one backup to so many, in an unbroken chain."""
+def require_right_next_run(one: Site) -> int:
+    """Fail unless a run works, finishes what the dead one kept, adds one backup, and the ledger
+    knows them all, in an unbroken chain; return how many are complete then."""
+    before = one.complete() | one.unsent()
     one.done("backup", "run")
     listed = one.done("backup", "list").document
     assert listed["warnings"] == []
     found = [entry for entry in listed["data"]["backups"] if entry["state"] == "complete"]
-    assert len(found) == complete + 1
+    complete = {entry["id"] for entry in found}
+    assert before < complete
+    assert len(complete) == len(before) + 1
+    assert one.recorded() == complete
+    assert one.unsent() == set()
     sequences = [entry["sequence"] for entry in found]
     assert sequences == sorted(set(sequences))
     one.require_no_process()
     one.require_no_home()
+    return len(complete)
 
 
 @pytest.mark.slow
@@ -102,6 +109,7 @@ def test_a_backup_killed_anywhere_is_absent_or_complete_and_the_next_run_is_righ
     keys: Keys, interpreters: Interpreters
 ) -> None:
     seen: Counter[str] = Counter()
+    kept: list[bool] = []
     is_known = Known()
 
     def attempt(number: int) -> bool:
@@ -121,9 +129,10 @@ def test_a_backup_killed_anywhere_is_absent_or_complete_and_the_next_run_is_righ
                 require_nothing_planned(one)
             complete = states.count("complete")
             assert complete in (1, 2)
-            require_right_next_run(one, complete=complete)
+            kept.append(bool(one.unsent()))
+            complete = require_right_next_run(one)
             if len(states) > 1:
-                require_good(one, complete + 1)
+                require_good(one, complete)
             assert one.ledger().count("backup-run-finished") >= 2
             assert one.places_of(CANARY) == []
             return killed.status == KILLED
@@ -135,6 +144,7 @@ def test_a_backup_killed_anywhere_is_absent_or_complete_and_the_next_run_is_righ
     assert points > 60
     assert len(is_known) > 20
     assert set(seen) == {"complete", "complete absent", "complete complete"}
+    assert sum(kept) > 5
 
 
 @pytest.mark.slow
