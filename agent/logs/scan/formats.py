@@ -33,6 +33,7 @@ class Request:
     referer: bytes
     agent: bytes
     forwarded: bytes
+    rest: bytes = b""  # the line from the request on, of which all fields but three are parts
 
 
 @dataclass(slots=True)
@@ -91,19 +92,26 @@ def read_message(line: bytes) -> Message | None:
     return None
 
 
-def read_request(line: bytes) -> Request | None:
-    """Return a line of an access log, also one that came by syslog; None when it is none."""
-    request = _read_bare_request(line)
+def read_request(line: bytes, *, split: bool = False) -> Request | None:
+    """Return a line of an access log, also one that came by syslog; None when it is none.
+
+    `split` is for lines that may come over and over, and gives `rest`.
+    """
+    request = _read_bare_request(line, split)
     if request is None and line[:1] != b"{":
         prefix = read_message(line)
         if prefix is not None:
-            request = _read_bare_request(line[prefix.start :])
+            request = _read_bare_request(line[prefix.start :], split)
     return request
 
 
-def _read_bare_request(line: bytes) -> Request | None:
+def _read_bare_request(line: bytes, split: bool) -> Request | None:
     if line.startswith(b"{"):
         return _read_json(line)
+    if split:
+        request = _read_parts(line)
+        if request is not None:
+            return request
     for pattern in load().lines:
         found = pattern.match(line)
         if found is None:
@@ -114,6 +122,45 @@ def _read_bare_request(line: bytes) -> Request | None:
             address, pattern.seconds(time), user, method, target, status, referer, agent, forwarded
         )
     return None
+
+
+def _read_parts(line: bytes) -> Request | None:
+    """Read the usual line in two parts: the first differs from line to line, the second is known
+    when it came before.
+    """
+    begin = line.find(b'"')
+    head = _HEAD.fullmatch(line, 0, begin) if begin > 0 else None
+    if head is None:
+        return None
+    rest = line[begin:]
+    parsed = _read_rest(rest)
+    if parsed is None:
+        return None
+    address, user, time = head.groups()
+    return Request(address, clf_seconds(time), user, *parsed, rest)
+
+
+# As in `formats.toml`; without a quotation mark before the request, there is one way to cut a line.
+_HEAD = re.compile(
+    rb"([0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9_.-]{1,16})?) [^ \"]{1,255} (-|[^\"\n]{1,512}) "
+    rb"\[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] "
+)
+_REST = re.compile(
+    rb'"([^"\\]*+(?:\\.[^"\\]*+)*)" ([1-9]\d\d) (?:\d+|-)'
+    rb'(?: "([^"\\]*+(?:\\.[^"\\]*+)*)" "([^"\\]*+(?:\\.[^"\\]*+)*)"'
+    rb'(?: "([0-9A-Fa-f:., -]{1,512})")?(?: .*)?)?',
+    re.DOTALL,
+)
+
+
+@lru_cache(2048)
+def _read_rest(rest: bytes) -> tuple[bytes, bytes, bytes, bytes, bytes, bytes] | None:
+    """Return method, target, status, referer, agent and X-Forwarded-For."""
+    found = _REST.fullmatch(rest)
+    if found is None:
+        return None
+    request, *others = found.groups(b"")
+    return (*_split(request), *others)
 
 
 def _split(request: bytes) -> tuple[bytes, bytes]:

@@ -20,6 +20,8 @@ from agent.logs.scan.tally import Event, Judge, Place, Tally
 
 LONGEST_LINE = 64 << 10
 _MOST_CHOICES = 4096
+_MOST_VERDICTS = 4096
+_LONGEST_KEPT = 1024  # bytes of a request whose verdict is kept
 _WEB_FORMATS = ("auto", "combined", "json")
 # In a legitimate URL nobody encodes letters, digits, dots and dashes, nor anything twice.
 _DISGUISE = (
@@ -61,6 +63,8 @@ class Scanner:
                 triggers.setdefault(_DISGUISE, []).append(judge)
         self._by_trigger = [tuple(judges) for judges in triggers.values()]
         self._chosen: dict[int, tuple[list[Judge], list[Judge]]] = {}
+        self._verdicts: dict[tuple[int, bytes, bytes], list[Judge]] = {}
+        self._speakers: dict[tuple[int, bytes], list[Judge]] = {}
         self._engine = engine.open_engine(settings.engine, list(triggers))
 
     @property
@@ -120,12 +124,12 @@ class Scanner:
         web, other = self._chosen.get(triggers) or self._choose(triggers)
         read = False
         if web and place.format in _WEB_FORMATS:
-            request = formats.read_request(line)
+            request = formats.read_request(line, split=any(judge.patterns for judge in web))
             if request is not None:
                 read = True
-                self._request(request, web, place)
+                self._request(request, triggers, web, place)
         if not read and other and place.format not in ("combined", "json"):
-            read = self._message(line, other, place)
+            read = self._message(line, triggers, other, place)
         seen.unread += not read
 
     def _choose(self, triggers: int) -> tuple[Sequence[Judge], Sequence[Judge]]:
@@ -145,7 +149,9 @@ class Scanner:
         self._chosen[triggers] = chosen
         return chosen
 
-    def _request(self, request: formats.Request, judges: Sequence[Judge], place: Place) -> None:
+    def _request(
+        self, request: formats.Request, triggers: int, judges: Sequence[Judge], place: Place
+    ) -> None:
         event = Event(
             addresses.client(request.address, request.forwarded, self._trusted),
             place.time(request.time),
@@ -153,28 +159,35 @@ class Scanner:
             request.target,
             request.status[:1] == b"2",
         )
-        fields: _Fields | None = None
-        for judge in judges:
-            if judge.statuses and request.status not in judge.statuses:
-                continue
-            if judge.methods and request.method not in judge.methods:
-                continue
-            if judge.patterns:
-                fields = fields or _Fields(request)
-                if not fields.fit(judge.rule):
-                    continue
+        # what floods a server is the same request over and over
+        key = (triggers, request.user, request.rest)
+        fit = self._verdicts.get(key) if request.rest else None
+        if fit is None:
+            fit = _fitting(request, judges)
+            if 0 < len(request.rest) <= _LONGEST_KEPT:
+                if len(self._verdicts) >= _MOST_VERDICTS:
+                    self._verdicts.clear()
+                self._verdicts[key] = fit
+        for judge in fit:
             self.tally.count(judge, event, place)
 
-    def _message(self, line: bytes, judges: Sequence[Judge], place: Place) -> bool:
+    def _message(
+        self, line: bytes, triggers: int, judges: Sequence[Judge], place: Place
+    ) -> bool:
         message = formats.read_message(line)
         if message is None:
             if place.format != "sshd":
                 return False
             message = formats.Message(None, b"sshd", 0)
         text = line[message.start :]
-        for judge in judges:
-            if judge.rule.program.fullmatch(message.program) is None:
-                continue
+        speaker = (triggers, message.program)
+        concerned = self._speakers.get(speaker)
+        if concerned is None:
+            concerned = [one for one in judges if one.rule.program.fullmatch(message.program)]
+            if len(self._speakers) >= _MOST_CHOICES:
+                self._speakers.clear()
+            self._speakers[speaker] = concerned
+        for judge in concerned:
             for pattern in judge.rule.message:
                 found = pattern.fullmatch(text)
                 if found is not None:
@@ -210,6 +223,23 @@ class Scanner:
         """Take up where `state` was written; raise KeyError, TypeError or ValueError on rubbish."""
         self.seen = {source: Seen(**seen) for source, seen in state["seen"].items()}
         self.tally.restore(state["tally"])
+
+
+def _fitting(request: formats.Request, judges: Sequence[Judge]) -> list[Judge]:
+    """Return those whose rule the request fits, whoever sent it and when."""
+    fields: _Fields | None = None
+    fit = []
+    for judge in judges:
+        if judge.statuses and request.status not in judge.statuses:
+            continue
+        if judge.methods and request.method not in judge.methods:
+            continue
+        if judge.patterns:
+            fields = fields or _Fields(request)
+            if not fields.fit(judge.rule):
+                continue
+        fit.append(judge)
+    return fit
 
 
 class _Fields:
