@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from pathlib import Path
 from typing import Literal, get_args
 
 from pydantic import Field, field_validator
@@ -154,6 +155,14 @@ class Scrub(Section):
         PATHS,
         description="After these the next segment of a path is a secret.",
         examples=[["/reset/"]],
+    )
+    key_directory: Path | None = Field(
+        None,
+        description="Where all processes of this host share the key of a day under `pseudonym`, so "
+        "that one client has one token that day, after restarts too: in memory, below `/run`. "
+        "Without it each process has a key of its own, which nobody can read and which is gone "
+        "with it.",
+        examples=["/run/art32/log-keys"],
     )
     cut_length: int | None = Field(
         None,

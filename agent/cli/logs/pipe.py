@@ -80,7 +80,9 @@ def _filter(context: Context, to: str, *, fsync: bool, confirm: bool) -> Flow:
     config = context.load() if context.configured else None
     return start.filter_input(
         to,
-        DailyScrubber(config.logs.scrub if config else Scrub()),
+        DailyScrubber(
+            config.logs.scrub if config else Scrub(), rotated=bool(config and config.logs.rotate)
+        ),
         fsync=fsync,
         confirm=confirm,
         state=config.state_directory / "pipe" if config else None,

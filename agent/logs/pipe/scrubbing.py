@@ -4,24 +4,32 @@ from __future__ import annotations
 
 from agent.config.logs_scrub import Scrub
 from agent.logs.scrub import Scrubber, open_scrubber
-from agent.logs.scrub.keys import PeriodKey, random_key, today
+from agent.logs.scrub.keys import PeriodKey, today
+from agent.logs.scrub.shared_keys import OwnKeys, SharedKeys, open_keys
 
 
 class DailyScrubber:
-    """Scrubs with a random key of the UTC day, which is in this memory alone.
+    """Scrubs with a key of the UTC day, from `keys`; without them with one of its own.
 
-    A line's day is the one on which it came in, whatever the line says.
+    A line's day is the one on which it came in, whatever the line says. Keys of days before are
+    forgotten, unless `rotated`: then a rotation may need them, and forgets them.
     """
 
-    def __init__(self, settings: Scrub) -> None:
+    def __init__(
+        self, settings: Scrub, keys: SharedKeys | OwnKeys | None = None, *, rotated: bool = False
+    ) -> None:
         self._settings = settings
+        self._keys = keys or open_keys(settings)
+        self._rotated = rotated
         self._key: PeriodKey | None = None
         self._scrubber = self._open()
 
     def _open(self) -> Scrubber:
         if self._settings.mode != "pseudonym":
             return open_scrubber(self._settings)
-        self._key = random_key()
+        if not self._rotated:
+            self._keys.forget(today())
+        self._key = self._keys.key(today())
         return open_scrubber(self._settings, key=self._key)
 
     @property

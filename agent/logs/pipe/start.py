@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.config.logs_pipe import LogPipe
+from agent.config.logs_scrub import Scrub
 from agent.config.model import Configuration
 from agent.errors import Art32Error, Code
 from agent.logs.pipe import sockets
@@ -21,6 +22,7 @@ from agent.logs.pipe.pipes import Bytes, Pipe
 from agent.logs.pipe.scrubbing import DailyScrubber
 from agent.logs.pipe.serve import Loop, prepare_process
 from agent.logs.pipe.sources import Source
+from agent.logs.scrub.shared_keys import directories, open_keys
 
 if TYPE_CHECKING:
     from agent.logs.pipe.scanning import Scanning
@@ -39,13 +41,14 @@ def serve(config: Configuration, names: Sequence[str]) -> list[Flow]:
     opened: list[tuple[sockets.Entrance, LogPipe]] = []
     flows: list[Flow] = []
     wanted = chosen(config, names)
-    scanning = _scanning(config) if any(pipe.scan for pipe in wanted) else None
+    scrubbers = _scrubbers(config)
+    scanning = _scanning(config, scrubbers) if any(pipe.scan for pipe in wanted) else None
     try:
         for pipe in wanted:
             entrance = sockets.open_entrance(pipe, passed)
             opened.append((entrance, pipe))
             observe = scanning.observe if scanning is not None and pipe.scan else None
-            flows.append(_flow(config, pipe, entrance, observe))
+            flows.append(_flow(config, pipe, entrance, observe, scrubbers))
         Loop(flows, state=config.state_directory / "pipe", process_file="pipe.pid").run()
         if scanning is not None:
             scanning.publish()
@@ -55,10 +58,17 @@ def serve(config: Configuration, names: Sequence[str]) -> list[Flow]:
     return flows
 
 
-def _scanning(config: Configuration) -> Scanning:
+def _scrubbers(config: Configuration) -> Callable[[Scrub], DailyScrubber]:
+    """Return what makes a scrubber of each flow, all with the same keys."""
+    keys = open_keys(config.logs.scrub, backed_up=directories(config))
+    rotated = bool(config.logs.rotate)
+    return lambda settings: DailyScrubber(settings, keys, rotated=rotated)
+
+
+def _scanning(config: Configuration, scrubbers: Callable[[Scrub], DailyScrubber]) -> Scanning:
     from agent.logs.pipe.scanning import Scanning
 
-    return Scanning(config.logs.scan, DailyScrubber(config.logs.scrub).scrub)
+    return Scanning(config.logs.scan, scrubbers(config.logs.scrub).scrub)
 
 
 def chosen(config: Configuration, names: Sequence[str]) -> list[LogPipe]:
@@ -82,7 +92,11 @@ def chosen(config: Configuration, names: Sequence[str]) -> list[LogPipe]:
 
 
 def _flow(
-    config: Configuration, pipe: LogPipe, entrance: sockets.Entrance, observe: Observe | None
+    config: Configuration,
+    pipe: LogPipe,
+    entrance: sockets.Entrance,
+    observe: Observe | None,
+    scrubbers: Callable[[Scrub], DailyScrubber],
 ) -> Flow:
     scrub = config.logs.scrub
     if pipe.cut_length is not None:
@@ -91,7 +105,7 @@ def _flow(
         pipe.name,
         _source(entrance, pipe),
         open_output(pipe.to, fsync=pipe.fsync, program=pipe.name),
-        DailyScrubber(scrub),
+        scrubbers(scrub),
         framing=pipe.framing,
         header=pipe.header,
         observe=_observer(observe, pipe.name),

@@ -17,6 +17,7 @@ from agent.logs.rotate.names import Segment
 from agent.logs.rotate.run import Rotation
 from agent.logs.scrub import Scrubber, exemptions, keys, lines, open_scrubber
 from agent.logs.scrub.keys import PeriodKey
+from agent.logs.scrub.shared_keys import directories, oldest_that_may_wait, open_keys
 from agent.logs.second import Exemptions, SecondScanner
 from agent.logs.ship import Treatment
 
@@ -40,17 +41,19 @@ def rotate_all(
                 results.append(Rotation(log.name, errors=[error]))
             except Exception as error:  # noqa: BLE001 - a defect in one is no reason to skip others
                 results.append(Rotation(log.name, errors=[from_defect(error)]))
+    done = len(chosen) == len(config.logs.rotate)
+    treatments.forget(done and all(not one.errors and not one.waiting for one in results))
     return results, [*warnings, *dict.fromkeys(treatments.warnings)]
 
 
 class _Treatments:
-    """What lines go through: the same settings for all, a key for each day in this memory alone."""
+    """What lines go through: the same settings for all, and a key for each day."""
 
     def __init__(self, config: Configuration) -> None:
         self.warnings: list[str] = []
         self._settings = config.logs.scrub
         self._scan = config.logs.scan
-        self._keys: dict[str, PeriodKey] = {}
+        self._keys = open_keys(self._settings, backed_up=directories(config))
         pseudonym = self._settings.mode == "pseudonym"
         self._key_of = self._daily_key if pseudonym else lambda _: None
         self._prefixes = self._settings.prefixes if self._settings.mode == "truncate" else None
@@ -63,10 +66,11 @@ class _Treatments:
 
     def _daily_key(self, begun: datetime) -> PeriodKey:
         """Return the key of the day on which a segment began, whatever its lines say."""
-        day = begun.strftime("%Y-%m-%d")
-        if day not in self._keys:
-            self._keys[day] = keys.random_key(day)
-        return self._keys[day]
+        return self._keys.key(begun.strftime("%Y-%m-%d"))
+
+    def forget(self, everything_shipped: bool) -> None:
+        """Forget keys of days that are over: a key lives until its last segment is shipped."""
+        self._keys.forget(keys.today() if everything_shipped else oldest_that_may_wait())
 
     def treat(
         self, log: RotatedLog, segment: Segment, begun: datetime, place: LogDirectory

@@ -108,10 +108,9 @@ def read_request(line: bytes, *, split: bool = False) -> Request | None:
 def _read_bare_request(line: bytes, split: bool) -> Request | None:
     if line.startswith(b"{"):
         return _read_json(line)
-    if split:
-        request = _read_parts(line)
-        if request is not None:
-            return request
+    known = _read_parts(line) if split else None
+    if known is not None:
+        return known
     for pattern in load().lines:
         found = pattern.match(line)
         if found is None:
@@ -159,8 +158,8 @@ def _read_rest(rest: bytes) -> tuple[bytes, bytes, bytes, bytes, bytes, bytes] |
     found = _REST.fullmatch(rest)
     if found is None:
         return None
-    request, *others = found.groups(b"")
-    return (*_split(request), *others)
+    request, status, referer, agent, forwarded = found.groups(b"")
+    return (*_split(request), status, referer, agent, forwarded)
 
 
 def _split(request: bytes) -> tuple[bytes, bytes]:

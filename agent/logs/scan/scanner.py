@@ -171,9 +171,7 @@ class Scanner:
         for judge in fit:
             self.tally.count(judge, event, place)
 
-    def _message(
-        self, line: bytes, triggers: int, judges: Sequence[Judge], place: Place
-    ) -> bool:
+    def _message(self, line: bytes, triggers: int, judges: Sequence[Judge], place: Place) -> bool:
         message = formats.read_message(line)
         if message is None:
             if place.format != "sshd":
