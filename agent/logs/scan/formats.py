@@ -14,6 +14,7 @@ from typing import Any
 
 from agent import clock
 
+_NESTING = (b"nginx",)
 _MONTHS = {
     name: number
     for number, name in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)
@@ -47,8 +48,9 @@ class Message:
 
 @dataclass(frozen=True)
 class _Pattern:
-    match: Callable[[bytes], re.Match[bytes] | None]
+    match: Callable[..., re.Match[bytes] | None]
     seconds: Callable[[bytes], float | None]
+    program: bytes = b""  # who writes so, where the line does not say
 
 
 @dataclass(frozen=True)
@@ -78,17 +80,24 @@ def load() -> Formats:
             continue
         pattern = re.compile(one["pattern"].encode(), re.DOTALL)
         match = pattern.fullmatch if one["kind"] == "line" else pattern.match
-        compiled = _Pattern(match, _READERS[one["time"]])
+        compiled = _Pattern(match, _READERS[one["time"]], one.get("program", "").encode())
         (lines if one["kind"] == "line" else prefixes).append(compiled)
     return Formats(tuple(lines), tuple(prefixes), keys, tuple(table))
 
 
-def read_message(line: bytes) -> Message | None:
-    """Return what precedes the message of a syslog line; None when it is no such line."""
+def read_message(line: bytes, start: int = 0) -> Message | None:
+    """Return what precedes the message of a line of syslog or of an error log; else None."""
     for pattern in load().prefixes:
-        found = pattern.match(line)
-        if found is not None:
-            return Message(pattern.seconds(found["time"]), found["program"], found.end())
+        found = pattern.match(line, start)
+        if found is None:
+            continue
+        seconds = pattern.seconds(found["time"])
+        if pattern.program:
+            return Message(seconds, pattern.program, found.end())
+        message = Message(seconds, found["program"], found.end())
+        # an error log that comes by syslog has its own beginning after that of syslog
+        inner = read_message(line, found.end()) if message.program in _NESTING else None
+        return inner if inner is not None and inner.program == message.program else message
     return None
 
 
@@ -269,8 +278,40 @@ def _any_seconds(text: bytes) -> float | None:
     return number if 0 < number < 1e11 else None
 
 
+@lru_cache(4096)
+def nginx_seconds(text: bytes) -> float | None:
+    """Return `2026/11/24 06:03:09`, local time, as seconds."""
+    return _local_seconds(text, "%Y/%m/%d %H:%M:%S")
+
+
+@lru_cache(4096)
+def apache_seconds(text: bytes) -> float | None:
+    """Return `Tue Nov 24 06:03:09.123456 2026`, local time, as seconds."""
+    return _local_seconds(text[4:19] + text[-5:], "%b %d %H:%M:%S %Y")
+
+
+@lru_cache(4096)
+def postgresql_seconds(text: bytes) -> float | None:
+    """Return `2026-11-24 06:03:09.123 UTC` as seconds; None with another zone's abbreviation."""
+    moment, _, zone = text.rpartition(b" ")
+    if zone in (b"UTC", b"GMT"):
+        zone = b"+00"
+    return iso_seconds(moment + zone) if zone[:1] in b"+-" else None
+
+
+def _local_seconds(text: bytes, form: str) -> float | None:
+    try:
+        moment = datetime.strptime(text.decode("ascii"), form)  # noqa: DTZ007 - local, as logged
+    except ValueError:
+        return None
+    return moment.astimezone().timestamp()
+
+
 _READERS: dict[str, Callable[[bytes], float | None]] = {
     "clf": clf_seconds,
     "iso": iso_seconds,
     "rfc3164": rfc3164_seconds,
+    "nginx": nginx_seconds,
+    "apache": apache_seconds,
+    "postgresql": postgresql_seconds,
 }

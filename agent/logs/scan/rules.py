@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from agent.errors import Art32Error, Code
 from agent.logs.scan import patterns
 
-Family = Literal["http", "ssh", "mail"]
+Family = Literal["http", "ssh", "mail", "error"]
 Severity = Literal["low", "medium", "high", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("low", "medium", "high", "critical")
 BANNING_FAMILIES = ("ssh", "mail")  # web requests are easily provoked in somebody else's name
@@ -47,9 +47,9 @@ class Rule(_Table):
     triggers: tuple[str, ...] = Field(
         min_length=1, description="First stage: anywhere in the raw line, in any case."
     )
-    programs: str = Field("", description="ssh and mail: which program must have written the line.")
+    programs: str = Field("", description="All but http: which program must have written the line.")
     messages: tuple[str, ...] = Field(
-        (), description="ssh and mail: the whole message, with the groups `address` and `user`."
+        (), description="All but http: the whole message, with the groups `address` and `user`."
     )
     target: tuple[str, ...] = Field((), description="http: in the normalised path and query.")
     agent: tuple[str, ...] = Field((), description="http: in the normalised user agent.")
@@ -90,7 +90,7 @@ class Rule(_Table):
                     raise ValueError(f"the pattern `{one}` {error}") from None
         if self.family == "http":
             if self.messages or self.programs:
-                raise ValueError("`messages` and `programs` are for ssh and mail")
+                raise ValueError("`messages` and `programs` are for messages, not for requests")
             if not (web or self.statuses or self.methods):
                 raise ValueError("needs a pattern, a status or a method")
         elif not (self.messages and self.programs) or web or self.methods or self.statuses:
