@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from infra import naming, rights
+from infra import agent_file, naming
 from infra.config.model import InfraConfig
 
 HOUR, DAY = 3600, 86400
@@ -69,7 +69,7 @@ def _backup_alarms(config: InfraConfig) -> tuple[TrailAlarm, ...]:
             period=DAY,
             threshold=float(3 * GIBIBYTE * max(config.db.storage, config.web.storage)),
         )
-        for duty in rights.writers(config)
+        for duty in agent_file.backed_up(config)
     )
     return (
         TrailAlarm(
@@ -193,7 +193,7 @@ def keeper_alarms(config: InfraConfig) -> tuple[MetricAlarm, ...]:
     space = naming.metric_namespace(config)
     ages = tuple(
         alarm
-        for duty in rights.writers(config)
+        for duty in agent_file.backed_up(config)
         for alarm in (
             MetricAlarm(
                 f"backup-age-{duty}",

@@ -95,7 +95,12 @@ class _Stack:
             )
         self.backups = BackupBucket("backup-bucket", BackupBucketArgs(config), self.options)
         self.identities = Identities("identities", IdentitiesArgs(config), self.options)
-        self.release = Release("release", ReleaseArgs(config), self.options)
+        self.managed = self._managed_database() if config.db.form == "rds" else None
+        self.release = Release(
+            "release",
+            ReleaseArgs(config, None if self.managed is None else self.managed.address),
+            self.options,
+        )
 
         self.web = self._web()
         self.database_address = self._database()
@@ -168,20 +173,9 @@ class _Stack:
         )
         return web
 
-    def _database(self) -> pulumi.Output[str]:
+    def _managed_database(self) -> ManagedDatabase:
         config = self.config
-        if config.db.form == "server":
-            server = DatabaseServer(
-                "database",
-                DatabaseServerArgs(config, self._private_subnets(), self._machine("db")),
-                self.options,
-            )
-            self.alarms += [
-                service_alarms.machine_alarm(f"db-{generation}", instance.id, "database-host-lost")
-                for generation, instance in server.instances.items()
-            ]
-            return server.address
-        service = ManagedDatabase(
+        return ManagedDatabase(
             "database",
             ManagedDatabaseArgs(
                 config,
@@ -194,6 +188,21 @@ class _Stack:
             ),
             self.options,
         )
+
+    def _database(self) -> pulumi.Output[str]:
+        config = self.config
+        if self.managed is None:
+            server = DatabaseServer(
+                "database",
+                DatabaseServerArgs(config, self._private_subnets(), self._machine("db")),
+                self.options,
+            )
+            self.alarms += [
+                service_alarms.machine_alarm(f"db-{generation}", instance.id, "database-host-lost")
+                for generation, instance in server.instances.items()
+            ]
+            return server.address
+        service = self.managed
         self.database_subnets = service.subnets.name
         self.alarms += service_alarms.database_alarms(config, service.instances)
         Dumper(

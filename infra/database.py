@@ -10,12 +10,10 @@ import pulumi_aws.iam as iam
 import pulumi_aws.rds as rds
 
 from infra import naming, reachability
+from infra.agent_file import BACKUP_USER, DATABASE
 from infra.component import Component
 from infra.config.model import Generation, InfraConfig
 from infra.documents import allow, document, trust
-
-BACKUP_USER = "art32_backup"
-"""The database role that dumps: it logs in by IAM and reads everything."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +138,7 @@ class ManagedDatabase(Component[InfraConfig]):
             auto_minor_version_upgrade=True,
             instance_class=config.db.class_,
             snapshot_identifier=generation.snapshot,
-            db_name="app" if fresh else None,
+            db_name=DATABASE if fresh else None,
             username="art32_admin" if fresh else None,
             manage_master_user_password=True,
             master_user_secret_kms_key_id=args.data_key_arn,

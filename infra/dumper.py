@@ -9,9 +9,9 @@ import pulumi_aws.iam as iam
 import pulumi_aws.ssm as ssm
 
 from infra import machine, naming
+from infra.agent_file import BACKUP_USER, DATABASE
 from infra.component import Component
 from infra.config.model import InfraConfig
-from infra.database import BACKUP_USER
 from infra.documents import allow, document
 from infra.machine import Group, Machine
 
@@ -133,7 +133,7 @@ def setup_commands(
         ),
         pulumi.Output.concat(
             'PGPASSFILE="$work/pgpass" PGSSLMODE=require psql --no-psqlrc --quiet'
-            " --set ON_ERROR_STOP=1 --username art32_admin --dbname app --host ",
+            f" --set ON_ERROR_STOP=1 --username art32_admin --dbname {DATABASE} --host ",
             address,
             " <<'SQL'",
         ),

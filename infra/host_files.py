@@ -1,66 +1,84 @@
-"""Files that a machine gets from its stack: its own firewall, and its service's place behind it.
+"""Files that a machine gets from its stack, by their place on the machine.
 
-Each is non-secret and lies in the artifact bucket, pinned by its SHA-256. The agent's TOML belongs
-here too, rendered from `agent.config.model`.
+Each is non-secret and lies in the artifact bucket, pinned by its SHA-256. What concerns every
+machine is in `infra.host_guard`, the agent's configuration in `infra.agent_file`; here is the
+service's place behind the firewall.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from infra import naming, reachability
+from infra import agent_file, host_guard, naming, reachability
 from infra.config.model import InfraConfig
 
-
-def files(config: InfraConfig, duty: str) -> Mapping[str, str]:
-    """Return the files of a duty by name."""
-    own = {"web": nginx_site, "db": postgresql_access, "mail": postfix_main}.get(duty)
-    found = {"nftables.conf": nftables(config, duty)}
-    if own is not None:
-        found[{"web": "nginx.conf", "db": "pg_hba.conf", "mail": "main.cf"}[duty]] = own(config)
-    return found
+Files = Mapping[str, str]
+DKIM_SELECTOR = "art32"
+"""Under which name the public half of the mail server's key stands in the DNS."""
 
 
-def nftables(config: InfraConfig, duty: str) -> str:
-    """Return a machine's own firewall, from the same table as the security groups.
+def files(config: InfraConfig, duty: str, database: str = agent_file.UNKNOWN_ADDRESS) -> Files:
+    """Return the texts of a duty by their paths on the machine, without the leading slash."""
+    return {
+        **dict(_guard(config, duty)),
+        **dict(_service(config, duty)),
+        **dict(_agent(config, duty, database)),
+    }
 
-    The metadata service, which hands out the role's credentials, answers root and the users of
-    Art32 alone: else the web application would own the writer's role. The agent's package adds its
-    users to the set. There is no SSH to brute-force and so nothing to ban.
+
+def _guard(config: InfraConfig, duty: str) -> Iterator[tuple[str, str]]:
+    yield "etc/nftables.conf", host_guard.nftables(config, duty)
+    yield "etc/art32/metadata-users.nft", host_guard.metadata_users(duty)
+    yield "etc/systemd/system/nftables.service.d/50-art32.conf", host_guard.nftables_service()
+    if duty == "restorer":  # isolated: it reaches no mirror, and lives for an hour
+        return
+    yield "etc/audit/rules.d/50-art32.rules", host_guard.audit_rules()
+    yield "etc/apt/apt.conf.d/52art32-upgrades", host_guard.upgrades(duty)
+    times = host_guard.reboot_times(config, duty).items()
+    yield "etc/art32/reboot-times", "".join(f"{zone} {time}\n" for zone, time in times)
+
+
+def _service(config: InfraConfig, duty: str) -> Iterator[tuple[str, str]]:
+    match duty:
+        case "web":
+            yield "etc/art32/nginx.conf", nginx_site(config)
+        case "db":
+            yield "etc/art32/pg_hba.conf", postgresql_access(config)
+            yield "etc/art32/pg_ident.conf", postgresql_users()
+            yield "etc/art32/postgresql.conf", postgresql_settings()
+        case "mail":
+            yield "etc/art32/main.cf", postfix_main(config)
+            yield "etc/art32/opendkim.conf", opendkim(config)
+
+
+def _agent(config: InfraConfig, duty: str, database: str) -> Iterator[tuple[str, str]]:
+    if fetched := secrets(config, duty):
+        yield "etc/art32/secrets.list", "".join(f"{line}\n" for line in fetched)
+    if config.backup.recipients:
+        keys = public_keys(config, duty)
+        yield "etc/art32/agent.toml", agent_file.render(config, duty, database)
+        yield "etc/art32/public-keys.list", "".join(f"{key}\n" for key in keys)
+
+
+def public_keys(config: InfraConfig, duty: str) -> tuple[str, ...]:
+    """Return the fingerprints of the public keys that a machine fetches."""
+    if duty in ("keeper", "restorer"):
+        return config.backup.roots
+    return tuple(one.partition("=")[2] for one in config.backup.recipients)
+
+
+def secrets(config: InfraConfig, duty: str) -> tuple[str, ...]:
+    """Return what a machine fetches from Secrets Manager.
+
+    Each line is file, its owner, the unit that reads it, the secret's name.
     """
-    accepted = [
-        f"    tcp dport {flow.port} ip saddr {_networks(config, flow.source)} accept"
-        for flow in reachability.flows(config)
-        if flow.target == duty
-    ]
-    return "\n".join(
-        [
-            "#!/usr/sbin/nft -f",
-            "flush ruleset",
-            "table inet art32 {",
-            "  set metadata_users { type uid; elements = { 0 }; }",
-            "  chain input {",
-            "    type filter hook input priority filter; policy drop;",
-            "    ct state established,related accept",
-            "    ct state invalid drop",
-            '    iif "lo" accept',
-            "    meta l4proto { icmp, ipv6-icmp } accept",
-            *accepted,
-            "  }",
-            "  chain forward { type filter hook forward priority filter; policy drop; }",
-            "  chain output {",
-            "    type filter hook output priority filter; policy accept;",
-            "    ip daddr 169.254.169.254 tcp dport 80 meta skuid != @metadata_users reject",
-            "  }",
-            "}",
-            "",
-        ]
+    if duty != "mail":
+        return ()
+    relay, dkim = (naming.prefixed(config, "mail", name) for name in ("relay", "dkim"))
+    return (
+        f"/etc/postfix/relay root postfix.service {relay}",
+        f"/etc/dkimkeys/art32.private opendkim opendkim.service {dkim}",
     )
-
-
-def _networks(config: InfraConfig, source: str) -> str:
-    """Return the networks that a peer's connections come from."""
-    return naming.tier_cidr(config.cidr, reachability.tier(config, source))
 
 
 def nginx_site(config: InfraConfig) -> str:
@@ -100,11 +118,52 @@ def postgresql_access(config: InfraConfig) -> str:
     )
 
 
+def postgresql_users() -> str:
+    """Return pg_ident.conf: the agent's user is the role that dumps, everybody else is himself."""
+    role = agent_file.BACKUP_USER
+    return f"art32  art32-pg  {role}\nart32  root      {role}\nart32  /^(.*)$   \\1\n"
+
+
+def postgresql_settings() -> str:
+    """Return the server's settings: TLS, no statement in a log, a log that can be rotated."""
+    return """\
+listen_addresses = '*'
+ssl = on
+log_statement = none
+log_parameter_max_length_on_error = 0
+logging_collector = on
+log_directory = '/var/log/postgresql'
+log_filename = 'postgresql.log'
+log_file_mode = 0640
+log_rotation_age = 0
+log_rotation_size = 0
+"""
+
+
+def opendkim(config: InfraConfig) -> str:
+    """Return opendkim.conf: it signs what leaves, with the key of the secret."""
+    return "\n".join(
+        [
+            "Syslog yes",
+            "UMask 007",
+            "Mode s",
+            "OversignHeaders From",
+            f"Domain {config.mail.domain}",
+            f"Selector {DKIM_SELECTOR}",
+            "KeyFile /etc/dkimkeys/art32.private",
+            "Socket inet:8891@127.0.0.1",
+            "UserID opendkim",
+            "PidFile /run/opendkim/opendkim.pid",
+            "",
+        ]
+    )
+
+
 def postfix_main(config: InfraConfig) -> str:
     """Return Postfix's main.cf: it takes mail from the webservers' tier and delivers encrypted.
 
-    The smarthost's password lies in /etc/postfix/relay, which the agent's package writes from the
-    secret that the stack has made.
+    The smarthost's password lies in /etc/postfix/relay, which the first boot writes from the secret
+    that the stack has made. Logs go to a file that Postfix itself reopens.
     """
     mail = config.mail
     relayed = [
@@ -129,6 +188,7 @@ def postfix_main(config: InfraConfig) -> str:
             "smtp_tls_CApath = /etc/ssl/certs",
             *(relayed if mail.delivery == "relay" else ["smtp_tls_security_level = dane"]),
             "smtp_dns_support_level = dnssec",
+            "maillog_file = /var/log/mail.log",
             "smtpd_milters = inet:127.0.0.1:8891",
             "non_smtpd_milters = $smtpd_milters",
             "",

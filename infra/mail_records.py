@@ -10,6 +10,7 @@ import pulumi_aws.route53 as route53
 
 from infra.component import Component
 from infra.config.model import InfraConfig
+from infra.host_files import DKIM_SELECTOR
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def server_records(
     if config.mail.dkim_public_key is not None:
         key = f"v=DKIM1; k=rsa; p={config.mail.dkim_public_key}"
         records.append(
-            DnsRecord("mail-dkim", f"art32._domainkey.{domain}", "TXT", [_long_text(key)])
+            DnsRecord("mail-dkim", f"{DKIM_SELECTOR}._domainkey.{domain}", "TXT", [_long_text(key)])
         )
     return tuple(records)
 

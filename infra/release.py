@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
@@ -13,12 +14,15 @@ from infra import host_files, naming
 from infra.component import Component
 from infra.config.model import InfraConfig
 
+AGENT_FILE = "etc/art32/agent.toml"
+
 
 @dataclass(frozen=True)
 class ReleaseArgs:
-    """Nothing but the configuration."""
+    """The configuration, and the managed database's address for the machine that dumps it."""
 
     config: InfraConfig
+    database_address: pulumi.Input[str] | None = None
 
 
 class Release(Component[InfraConfig]):
@@ -38,10 +42,12 @@ class Release(Component[InfraConfig]):
         config = self.config
         self.ready: dict[str, list[pulumi.Resource]] = {}
         for duty in config.duties:
-            contents = {
-                f"stacks/{config.stack}/{duty}/{file}": text
-                for file, text in host_files.files(config, duty).items()
+            place = f"stacks/{config.stack}/{duty}"
+            contents: dict[str, pulumi.Input[str]] = {
+                f"{place}/{path}": text for path, text in host_files.files(config, duty).items()
             }
+            if duty == "dumper" and args.database_address is not None:
+                contents |= _addressed(config, duty, place, contents, args.database_address)
             objects = [
                 s3.BucketObjectv2(
                     key.removeprefix(f"stacks/{config.stack}/").replace("/", "-"),
@@ -57,7 +63,7 @@ class Release(Component[InfraConfig]):
                 f"{duty}-release",
                 name=naming.parameter(config, duty, "release"),
                 type="String",
-                value=sums(config, contents),
+                value=pulumi.Output.all(**contents).apply(lambda found: sums(config, found)),
                 description="SHA-256 and name of what a machine installs at its first boot",
                 tags=self.tags(f"{duty}-release"),
                 opts=self.child(depends_on=objects),
@@ -66,7 +72,25 @@ class Release(Component[InfraConfig]):
         self.register_outputs({})
 
 
-def sums(config: InfraConfig, contents: dict[str, str]) -> str:
+def _addressed(
+    config: InfraConfig,
+    duty: str,
+    place: str,
+    contents: Mapping[str, pulumi.Input[str]],
+    address: pulumi.Input[str],
+) -> dict[str, pulumi.Input[str]]:
+    """Return the agent's configuration with the address that only the database's creation tells."""
+    key = f"{place}/{AGENT_FILE}"
+    if key not in contents:
+        return {}
+    return {
+        key: pulumi.Output.from_input(address).apply(
+            lambda found: host_files.files(config, duty, found)[AGENT_FILE]
+        )
+    }
+
+
+def sums(config: InfraConfig, contents: Mapping[str, str]) -> str:
     """Return lines as `sha256sum` writes them, of the packages' own list and of each file."""
     lines = [
         f"{hashlib.sha256(text.encode()).hexdigest()}  {key}" for key, text in contents.items()

@@ -33,6 +33,7 @@ def writer(config: InfraConfig, duty: str) -> tuple[Statement, ...]:
     places = (
         own,
         f"{config.stack}/logs/{duty}/*",
+        *([f"{config.stack}/wal/{duty}/*"] if duty == "db" else []),
         f"{config.stack}/enroll/${{aws:userid}}/*",
         f"{config.stack}/probe/*",
     )

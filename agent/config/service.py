@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,13 @@ class Service(Section):
         "writer",
         description="Which of the three this machine is: its units depend on it.",
         examples=["writer"],
+    )
+    hosts: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")], ...] = Field(
+        (),
+        description="Whose backups the keeper verifies and the restorer rehearses, beside those "
+        "under [[signers]]: the list of pinned hosts tells whose keys count, not who should be "
+        "there.",
+        examples=[["web", "db"]],
     )
     cloudwatch_namespace: str | None = Field(
         None,
@@ -39,10 +46,14 @@ def units(config: Configuration) -> tuple[str, ...]:
             found |= _writer(config)
         case "keeper":
             found |= {"art32-prune.timer", "art32-logs-prune.timer"}
-            found |= {f"art32-verify@{signer.host}.timer" for signer in config.signers}
+            found |= {f"art32-verify@{host}.timer" for host in _hosts(config)}
         case "restorer":
-            found |= {f"art32-drill@{signer.host}.timer" for signer in config.signers}
+            found |= {f"art32-drill@{host}.timer" for host in _hosts(config)}
     return tuple(sorted(found))
+
+
+def _hosts(config: Configuration) -> set[str]:
+    return {*config.service.hosts, *(signer.host for signer in config.signers)}
 
 
 def _writer(config: Configuration) -> set[str]:

@@ -256,6 +256,33 @@ def _release(values: Values) -> Iterator[Problem]:
 
 
 @_check
+def _recipients(values: Values) -> Iterator[Problem]:
+    fingerprints = [one.partition("=")[2] for one in values["backupRecipients"]]
+    names = [one.partition("=")[0] for one in values["backupRecipients"]]
+    if values["release"] != "none" and not fingerprints:
+        yield _problem(
+            "backupRecipients", "is missing: a machine that encrypts to nobody makes no backup"
+        )
+    elif len(fingerprints) == 1:
+        yield _problem(
+            "backupRecipients",
+            "has one key: when it is lost, so is every backup; one belongs into a safe",
+        )
+    for what in (names, fingerprints):
+        if len(set(what)) != len(what):
+            yield _problem("backupRecipients", "names somebody twice")
+            return
+
+
+@_check
+def _roots(values: Values) -> Iterator[Problem]:
+    if values["release"] != "none" and not values["backupRoots"]:
+        yield _problem(
+            "backupRoots", "is missing: no machine's backups would ever count as its own"
+        )
+
+
+@_check
 def _break_glass(values: Values) -> Iterator[Problem]:
     if not values["breakGlassUsers"] and values["breakGlassPermissionSet"] is None:
         yield _problem(

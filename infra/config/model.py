@@ -176,6 +176,24 @@ class Backup(Section):
     lock_days: Annotated[int, Field(ge=1, le=365)] = key(
         "How long nobody can delete what was written to the backup bucket, in days.", 30
     )
+    recipients: tuple[
+        Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}=(?:[0-9A-F]{40}|[0-9A-F]{64})$")],
+        ...,
+    ] = key(
+        "To whom machines encrypt, as `NAME=FINGERPRINT`, at least two. The public keys lie in the "
+        "artifact bucket under `shared/keys/<fingerprint>.asc`.",
+        [
+            "operations=89ABCDEF0123456789ABCDEF0123456789ABCDEF",
+            "escrow=FEDCBA9876543210FEDCBA9876543210FEDCBA98",
+        ],
+        (),
+    )
+    roots: tuple[Annotated[str, Field(pattern=r"^(?:[0-9A-F]{40}|[0-9A-F]{64})$")], ...] = key(
+        "Fingerprints of the keys that sign the list of accepted machines; their public keys lie "
+        "there too.",
+        ["0123456789ABCDEF0123456789ABCDEF01234567"],
+        (),
+    )
     copy_region: RegionName | None = key(
         "Second region that snapshots are copied to. `ha` needs it.", "eu-west-1", None
     )

@@ -1,17 +1,22 @@
 #!/bin/bash
-# First boot of a machine: installs what the stack has pinned, mounts its data, hands over to the
-# agent's package. Settings (ART32_...) are put in front of this text by infra/user_data.py. It needs
-# bash, curl 7.75, python3 and dpkg, which Debian's cloud images have, and no AWS SDK.
+# First boot of a machine: installs what the stack has pinned, mounts its data, has the agent run.
+# Settings (ART32_...) come from infra/user_data.py. It needs bash, curl 7.75, python3 and dpkg, which
+# Debian's cloud images have, and no AWS SDK.
 #
 # Credentials go to curl on standard input, never into arguments. What is fetched counts only when
 # its SHA-256 is the one in the parameter `$ART32_PARAMETER`: lines as sha256sum writes them, of
-# names in the artifact bucket.
+# names in the artifact bucket. A public key counts when it has the fingerprint that is pinned.
 set -euo pipefail
 umask 022
 
-readonly work=/var/lib/art32/first-boot
-readonly fstab=${ART32_FSTAB:-/etc/fstab}
-readonly empty=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+settings=${ART32_SETTINGS:-/var/lib/art32/settings}
+# shellcheck source=/dev/null
+if [ -r "$settings" ]; then . "$settings"; fi
+
+work=${ART32_WORK:-/var/lib/art32/first-boot}
+fstab=${ART32_FSTAB:-/etc/fstab}
+root=${ART32_ROOT:-}
+empty=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
 
 say() { echo "art32: $*"; }
 
@@ -108,7 +113,7 @@ install_distribution_packages() {
 # release out. User-data never runs twice.
 install_release() {
   local own="stacks/$ART32_STACK/$ART32_DUTY" sums architecture
-  mkdir -p "$work" /etc/art32
+  mkdir -p "$work" "$root/etc/art32"
   cd "$work"
   parameter "$ART32_PARAMETER" >RELEASE
   rm -rf stacks shared
@@ -118,51 +123,136 @@ install_release() {
     [ -f "$sums" ] || continue
     (
       cd "$(dirname "$sums")"
-      grep -E "_($architecture|all)\.deb\$" SHA256SUMS >wanted
+      grep -E "_($architecture|all)\.deb\$|  rds-ca\.pem\$" SHA256SUMS >wanted
       fetch_all wanted "$(dirname "$sums")/"
-      apt-get -qq -y install ./*.deb || dpkg --install ./*.deb
+      apt-get -qq -y --allow-downgrades install ./*.deb || dpkg --install ./*.deb
+      if [ -f rds-ca.pem ]; then install -D -m 0644 rds-ca.pem "$root/etc/art32/rds-ca.pem"; fi
     )
   done
-  # From here on the agent's package owns the machine: its units read these files.
-  install -m 0644 -t /etc/art32 "$own"/*
-  install -m 0644 /etc/art32/nftables.conf /etc/nftables.conf
-  if command -v nft >/dev/null; then systemctl enable nftables && systemctl restart nftables; fi
-  if [ -x /usr/lib/art32/first-boot ]; then /usr/lib/art32/first-boot; fi
+  # Each file lies under its place on the machine.
+  (cd "$own" && find etc -type f -exec install -D -m 0644 {} "$root/{}" \;)
+  guard
+  hand_over
+}
+
+# The firewall, the audit's rules and the window for restarts, each as the stack's files say.
+guard() {
+  local zone time
+  systemctl daemon-reload
+  if command -v nft >/dev/null; then
+    # reload exchanges the rules in one transaction; a stop would leave a moment without any
+    systemctl enable nftables && systemctl reload-or-restart nftables
+  fi
+  if command -v augenrules >/dev/null; then augenrules --load; fi
+  if [ -f "$root/etc/art32/reboot-times" ]; then
+    zone=$(metadata meta-data/placement/availability-zone)
+    time=$(awk -v zone="$zone" '$1 == zone { print $2 }' "$root/etc/art32/reboot-times")
+    [ -z "$time" ] || echo "Unattended-Upgrade::Automatic-Reboot-Time \"$time\";" \
+      >"$root/etc/apt/apt.conf.d/53art32-reboot"
+  fi
+}
+
+# Have the agent run what its configuration asks for, if it is installed.
+hand_over() {
+  fetch_secrets
+  command -v art32 >/dev/null && [ -f "$root/etc/art32/agent.toml" ] || return 0
+  fetch_public_keys
+  art32 --config "$root/etc/art32/agent.toml" config check
+  case $ART32_DUTY in
+    keeper | restorer) ;;
+    *) art32 --config "$root/etc/art32/agent.toml" host enrol ;;
+  esac
+  art32 --config "$root/etc/art32/agent.toml" service apply
+  if command -v nft >/dev/null; then systemctl reload-or-restart nftables; fi
+}
+
+# A key that was renewed has the same fingerprint, so it is fetched each time.
+fetch_public_keys() {
+  local fingerprint found
+  mkdir -p "$root/etc/art32/public-keys"
+  while read -r fingerprint; do
+    credentials | request --config - --aws-sigv4 "aws:amz:$ART32_REGION:s3" \
+      --header "x-amz-content-sha256: $empty" --output key.asc \
+      "$ART32_BUCKET_URL/shared/keys/$fingerprint.asc"
+    found=$(gpg --batch --no-options --homedir "$work" --no-autostart --with-colons \
+      --show-keys key.asc | awk -F: '$1 == "fpr" { print $10; exit }')
+    [ "$found" = "$fingerprint" ] || {
+      say "shared/keys/$fingerprint.asc holds another key"
+      return 1
+    }
+    install -m 0644 key.asc "$root/etc/art32/public-keys/$fingerprint.asc"
+  done <"$root/etc/art32/public-keys.list"
+}
+
+# Secrets are filled by hand: one that has no value yet is left out, and said.
+fetch_secrets() {
+  local file owner unit secret
+  [ -f "$root/etc/art32/secrets.list" ] || return 0
+  while read -r file owner unit secret; do
+    (
+      umask 077
+      set -o pipefail
+      credentials | request --retry 2 --config - --aws-sigv4 "aws:amz:$ART32_REGION:secretsmanager" \
+        --header 'Content-Type: application/x-amz-json-1.1' \
+        --header 'X-Amz-Target: secretsmanager.GetSecretValue' \
+        --data "{\"SecretId\": \"$secret\"}" "$ART32_SECRETS_URL/" |
+        python3 -c 'import json, sys; sys.stdout.write(json.load(sys.stdin)["SecretString"])' >fetched
+    ) || {
+      rm -f fetched
+      say "the secret $secret has no value yet: $file is not written"
+      continue
+    }
+    if ! cmp -s fetched "$root$file"; then
+      install -D -m 0600 -o "$owner" fetched "$root$file"
+      systemctl try-restart "$unit"
+    fi
+    rm -f fetched
+  done <"$root/etc/art32/secrets.list"
 }
 
 # Put the stack's settings of the machine's service in place, once: a fresh stack answers its health
 # check before there is an application. Later changes are the agent's package's, or a person's.
 configure_service() {
-  local own="${ART32_ETC:-/etc}"
+  local own="$root/etc"
   case $ART32_DUTY in
     web)
       install -d "$own/nginx/art32-site.d"
       install -m 0644 "$own/art32/nginx.conf" "$own/nginx/sites-enabled/art32.conf"
-      rm -f "$own/nginx/sites-enabled/default"
+      # the agent rotates these logs
+      rm -f "$own/nginx/sites-enabled/default" "$own/logrotate.d/nginx"
       nginx -t -q && systemctl restart nginx
       ;;
     db)
       local place
       for place in "$own"/postgresql/*/main; do
-        install -m 0640 -o postgres -g postgres "$own/art32/pg_hba.conf" "$place/pg_hba.conf"
-        printf '%s\n' "listen_addresses = '*'" 'ssl = on' 'log_statement = none' \
-          'log_parameter_max_length_on_error = 0' >"$place/conf.d/art32.conf"
+        install -m 0640 -o postgres -g postgres -t "$place" "$own/art32/pg_hba.conf" \
+          "$own/art32/pg_ident.conf"
+        install -m 0644 "$own/art32/postgresql.conf" "$place/conf.d/art32.conf"
       done
+      rm -f "$own/logrotate.d/postgresql-common"
       systemctl restart postgresql
+      runuser -u postgres -- psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 <<'SQL'
+DO $$ BEGIN CREATE ROLE art32_backup LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+GRANT pg_read_all_data TO art32_backup;
+SQL
       ;;
     mail)
-      install -m 0600 /dev/null "$own/postfix/relay"
+      [ -f "$own/postfix/relay" ] || install -m 0600 /dev/null "$own/postfix/relay"
       install -m 0644 "$own/art32/main.cf" "$own/postfix/main.cf"
+      install -m 0644 "$own/art32/opendkim.conf" "$own/opendkim.conf"
+      # it takes mail from the webservers alone, and none from the world
+      postconf -c "$own/postfix" -MX 'smtp/inet'
       postconf -c "$own/postfix" -M 'submission/inet=submission inet n - y - - smtpd'
       systemctl restart postfix
+      systemctl restart opendkim || say "opendkim does not sign: is its secret still empty?"
       ;;
   esac
 }
 
 main() {
   mkdir -p /var/lib/art32
-  # run documents source it for `credentials`, `request` and `install_release`
-  install -m 0700 "${BASH_SOURCE[0]}" /var/lib/art32/first-boot.sh
+  # the image's way in for people; here they come by Session Manager
+  systemctl --quiet disable --now ssh.service 2>/dev/null || true
   mount_volume
   install_distribution_packages
   install_release

@@ -17,7 +17,7 @@ OUTSIDE = {
     *("webActive", "webCertificate", "webRequestLimit", "dbActive", "mailActive", "mailRelayHost"),
     *("mailRelayPort", "mailDelivery", "mailPort25Unblocked", "mailDkimPublicKey"),
     *("mailDmarcReports", "mailInboundMx", "backupCopyRegion", "restorerSize", "dumperSize"),
-    "breakGlassPermissionSet",
+    *("breakGlassPermissionSet", "backupRecipients", "backupRoots"),
 }
 # an operator does these without a runbook
 EVERYDAY = {

@@ -10,6 +10,7 @@ import hashlib
 import http.server
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -273,7 +274,7 @@ def etc(machine: Machine) -> Path:
     place = machine.directory / "etc"
     for name in ("art32", "nginx/sites-enabled", "postfix"):
         (place / name).mkdir(parents=True)
-    machine.settings["ART32_ETC"] = str(place)
+    machine.settings["ART32_ROOT"] = str(machine.directory)
     machine.programs |= {"systemctl": 'echo "$@"', "nginx": 'echo "nginx $*"'}
     return place
 
@@ -293,12 +294,15 @@ def test_a_webserver_answers_its_health_check_before_there_is_an_application(
 @pytest.mark.skipif(shutil.which("postconf", path=SYSTEM) is None, reason="no Postfix here")
 def test_a_mail_server_takes_mail_on_the_submission_port(machine: Machine, etc: Path) -> None:
     (etc / "art32/main.cf").write_text("compatibility_level = 3.6\n")
+    (etc / "art32/opendkim.conf").write_text("Mode s\n")
     (etc / "postfix/main.cf").write_text("")
-    (etc / "postfix/master.cf").write_text("")
+    (etc / "postfix/master.cf").write_text("smtp inet n - y - - smtpd\n")
     machine.settings["ART32_DUTY"] = "mail"
     done = machine.run("configure_service")
-    assert (done.returncode, done.stdout) == (0, "restart postfix\n")
-    assert "submission inet  n" in (etc / "postfix/master.cf").read_text()
+    assert (done.returncode, done.stdout) == (0, "restart postfix\nrestart opendkim\n")
+    services = (etc / "postfix/master.cf").read_text()
+    assert "submission inet  n" in services
+    assert "smtp " not in re.sub("smtpd", "", services)
     assert (etc / "postfix/relay").stat().st_mode & 0o777 == 0o600
 
 
@@ -307,3 +311,127 @@ def test_a_machine_without_a_service_starts_none(machine: Machine, etc: Path, du
     machine.settings["ART32_DUTY"] = duty
     done = machine.run("configure_service")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> tuple[str, bytes]:
+    """Return the fingerprint of a fresh key and its public half."""
+    home = tmp_path / "gnupg"
+    home.mkdir(mode=0o700)
+    command = ["gpg", "--homedir", str(home), "--batch", "--quiet"]
+    made = ["--passphrase", "", "--quick-generate-key", "operations", "ed25519", "sign", "never"]
+    subprocess.run([*command, *made], check=True, capture_output=True)
+    listed = subprocess.run(
+        [*command, "--with-colons", "--list-keys"], check=True, capture_output=True, text=True
+    ).stdout
+    exported = subprocess.run([*command, "--armor", "--export"], check=True, capture_output=True)
+    subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=True)
+    (fingerprint,) = re.findall(r"^fpr:+([0-9A-F]{40}):", listed, re.M)
+    return fingerprint, exported.stdout
+
+
+def expecting(machine: Machine, store: S3Server, fingerprint: str, body: bytes) -> Path:
+    """Have the machine expect a key, put a body where it lies; return where it would be kept."""
+    place = machine.directory / "etc/art32"
+    place.mkdir(parents=True)
+    (place / "public-keys.list").write_text(f"{fingerprint}\n")
+    put(store, f"shared/keys/{fingerprint}.asc", body)
+    machine.settings |= {
+        "ART32_ROOT": str(machine.directory),
+        "ART32_WORK": str(machine.directory),
+    }
+    return place / "public-keys" / f"{fingerprint}.asc"
+
+
+def test_a_public_key_is_fetched_when_it_has_the_pinned_fingerprint(
+    machine: Machine, store: S3Server, key: tuple[str, bytes]
+) -> None:
+    file = expecting(machine, store, *key)
+    done = machine.run("fetch_public_keys")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert file.read_bytes() == key[1]
+
+
+def test_another_key_under_the_pinned_name_stops_the_boot(
+    machine: Machine, store: S3Server, key: tuple[str, bytes]
+) -> None:
+    file = expecting(machine, store, "0" * 40, key[1])
+    done = machine.run("fetch_public_keys; echo went on")
+    assert done.returncode != 0
+    assert f"shared/keys/{'0' * 40}.asc holds another key" in done.stdout
+    assert "went on" not in done.stdout
+    assert not file.exists()
+
+
+def test_a_secret_reaches_its_file_and_nothing_else(machine: Machine, moto: S3Server) -> None:
+    Metadata.credentials = ADMIN
+    access, secret = ADMIN
+    client = boto3.client(
+        "secretsmanager",
+        endpoint_url=moto.endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=access,
+        aws_secret_access_key=secret,
+    )
+    name = f"art32-prod-mail-{machine.directory.name}"
+    client.create_secret(Name=name, SecretString="[smtp.example.net]:587 user:the canary")
+    (machine.directory / "etc/art32").mkdir(parents=True)
+    (machine.directory / "etc/art32/secrets.list").write_text(
+        f"/etc/relay root postfix.service {name}\n/etc/none root other.service {name}-empty\n"
+    )
+    machine.settings |= {
+        "ART32_ROOT": str(machine.directory),
+        "ART32_SECRETS_URL": moto.endpoint,
+    }
+    machine.programs["systemctl"] = 'echo "$@"'
+    machine.programs["install"] = (
+        'for word; do [ "$word" = root ] && word=$(id -u); words+=("$word"); done\n'
+        'exec /usr/bin/install "${words[@]}"'
+    )
+    machine.programs["curl"] = (
+        'for word; do [ "$word" = 10 ] || [ "$word" = 2 ] && word=0; words+=("$word"); done\n'
+        'exec /usr/bin/curl "${words[@]}"'
+    )
+    done = machine.run("fetch_secrets; fetch_secrets")
+    assert done.returncode == 0, done.stderr
+    file = machine.directory / "etc/relay"
+    assert file.read_text() == "[smtp.example.net]:587 user:the canary"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert not (machine.directory / "etc/none").exists()
+    assert "has no value yet: /etc/none is not written" in done.stdout
+    # the unit is told once: the second run found nothing new
+    assert done.stdout.count("try-restart postfix.service") == 1
+    assert "canary" not in done.stdout + done.stderr
+    left = [one for one in machine.directory.iterdir() if one.is_file()]
+    assert [one for one in left if "canary" in one.read_text(errors="replace")] == []
+
+
+def test_the_agent_is_handed_its_machine(machine: Machine, store: S3Server) -> None:
+    place = machine.directory / "etc/art32"
+    place.mkdir(parents=True)
+    for name in ("agent.toml", "public-keys.list"):
+        (place / name).write_text("")
+    machine.settings |= {"ART32_ROOT": str(machine.directory), "ART32_DUTY": "web"}
+    machine.programs |= {"art32": 'echo "art32 ${*:3}"', "systemctl": 'echo "systemctl $*"'}
+    assert machine.run("hand_over").stdout.splitlines() == [
+        "art32 config check",
+        "art32 host enrol",
+        "art32 service apply",
+        "systemctl reload-or-restart nftables",
+    ]
+    machine.settings["ART32_DUTY"] = "keeper"
+    assert "host enrol" not in machine.run("hand_over").stdout
+
+
+def test_a_configuration_that_the_agent_refuses_stops_the_boot(
+    machine: Machine, store: S3Server
+) -> None:
+    place = machine.directory / "etc/art32"
+    place.mkdir(parents=True)
+    for name in ("agent.toml", "public-keys.list"):
+        (place / name).write_text("")
+    machine.settings |= {"ART32_ROOT": str(machine.directory), "ART32_DUTY": "web"}
+    machine.programs["art32"] = 'echo "$*"; exit 78'
+    done = machine.run("hand_over")
+    assert done.returncode == 78
+    assert "enrol" not in done.stdout

@@ -6,11 +6,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 from infra import host_files
 from infra.release import sums
 from infra.user_data import LIMIT, SCRIPT, DataVolume, text
-from tests.fixtures.stacks import MAIL_SERVER, SOVEREIGN, stack
+from tests.fixtures.stacks import MAIL_SERVER, RELEASE, SOVEREIGN, stack
 
 DUTIES = ["web", "db", "mail", "keeper", "restorer"]
 VOLUME = DataVolume("", "/srv", blank=True, attach=True)
@@ -21,10 +22,12 @@ def test_user_data_is_small_and_valid_and_the_same_for_every_release(duty: str) 
     config = stack(**MAIL_SERVER, dbForm="server")
     found = text(config, duty, VOLUME, "vol-0123456789abcdef0")
     assert len(found.encode()) < LIMIT
-    assert found.startswith("#!/bin/bash\n")
-    done = subprocess.run(["bash", "-n"], input=found, text=True, capture_output=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    newer = stack(**MAIL_SERVER, dbForm="server", release="2.0", releaseSha256="a" * 64)
+    assert found.startswith("#cloud-config\n")
+    settings, script = yaml.safe_load(found)["write_files"]
+    assert "ART32_VOLUME=vol-0123456789abcdef0" in settings["content"].splitlines()
+    assert script["content"] == SCRIPT.read_text()
+    assert (settings["permissions"], script["permissions"]) == ("0600", "0700")
+    newer = stack(**MAIL_SERVER, **{**RELEASE, "release": "2.0"}, dbForm="server")
     assert text(newer, duty, VOLUME, "vol-0123456789abcdef0") == found
 
 
@@ -52,11 +55,13 @@ def test_the_script_takes_no_credential_into_an_argument() -> None:
 
 
 def test_the_sums_are_lines_of_sha256sum(tmp_path: Path) -> None:
-    config = stack(release="1.0", releaseSha256="b" * 64)
+    config = stack(**RELEASE)
     contents = {
         f"stacks/prod/web/{name}": body for name, body in host_files.files(config, "web").items()
     }
-    assert set(contents) == {"stacks/prod/web/nftables.conf", "stacks/prod/web/nginx.conf"}
+    assert {"stacks/prod/web/etc/nftables.conf", "stacks/prod/web/etc/art32/agent.toml"} <= set(
+        contents
+    )
     lines = sums(config, contents).splitlines()
     assert lines[-1] == "b" * 64 + "  shared/1.0/SHA256SUMS"
     for key, body in contents.items():
