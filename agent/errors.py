@@ -116,6 +116,11 @@ class Code(Enum):
         ExitStatus.VERIFICATION,
         "two servers wrote different files of a write-ahead log under one name",
     )
+    WAL_GAP = (
+        "wal-gap",
+        ExitStatus.VERIFICATION,
+        "the archive of a write-ahead log has a hole, or is not the right one",
+    )
     DRILL_FAILED = ("drill-failed", ExitStatus.VERIFICATION, "a rehearsed restore did not do well")
     LEDGER_BROKEN = ("ledger-broken", ExitStatus.VERIFICATION, "the ledger's chain is broken")
     PRUNE_REFUSED = ("prune-refused", ExitStatus.TRY_AGAIN, "deleting now would not be safe")
@@ -142,6 +147,16 @@ class Code(Enum):
     TARGET_EXISTS = ("target-exists", ExitStatus.SOURCE, "restore would overwrite something")
     TARGET_FAILED = ("target-failed", ExitStatus.SOURCE, "the target refused the data")
     TARGET_UNSAFE = ("target-unsafe", ExitStatus.PERMISSION, "the target would let a dump act")
+    POINT_UNREACHABLE = (
+        "point-unreachable",
+        ExitStatus.NO_BACKUP,
+        "the write-ahead log does not reach the moment that was asked for",
+    )
+    RECOVERY_FAILED = (
+        "recovery-failed",
+        ExitStatus.VERIFICATION,
+        "a base backup does not take its write-ahead log",
+    )
     SANDBOX_UNAVAILABLE = (
         "sandbox-unavailable",
         ExitStatus.PERMISSION,
@@ -206,6 +221,7 @@ RUNBOOKS: dict[Code, str] = {
     Code.PINS_INVALID: "host-enrol",
     Code.CORRUPT: "backup-suspect",
     Code.SPLIT_BRAIN: "wal-archiving-failed",
+    Code.WAL_GAP: "wal-archiving-failed",
     Code.DRILL_FAILED: "drill-failed",
     Code.LEDGER_BROKEN: "backup-failed",
     Code.PRUNE_REFUSED: "backup-stale",
@@ -221,6 +237,8 @@ RUNBOOKS: dict[Code, str] = {
     Code.AWS_UNREACHABLE: "snapshot-restore",
     Code.SNAPSHOT_MISSING: "snapshot-restore",
     Code.SNAPSHOT_UNFIT: "snapshot-restore",
+    Code.POINT_UNREACHABLE: "restore-to-a-point-in-time",
+    Code.RECOVERY_FAILED: "restore-to-a-point-in-time",
     Code.DISK: "disk-full",
 }
 """The page under `runbooks/` for each condition that a page can mend."""

@@ -92,7 +92,7 @@ done
 shift
 mount -o remount,bind,ro,nosuid,nodev "$root"
 
-if [ "$uid" != 0 ]; then
+if [ "$uid" != "$(id -u)" ]; then
     set -- --reuid "$uid" --regid "$gid" --clear-groups -- "$@"
 else
     set -- -- "$@"
@@ -118,6 +118,7 @@ def confined(
     sockets: tuple[Path, ...] = (),
     readable: tuple[Path, ...] = (),
     capabilities: tuple[str, ...] = (),
+    refuses_root: bool = False,
 ) -> list[str]:
     """Return an argv that runs `argv` confined; hand it to `agent.run`.
 
@@ -127,13 +128,16 @@ def confined(
     this process is root, the program runs as `user`, which must own `writable` to write there;
     `capabilities` (names as in setpriv(1), such as `chown`) are all it keeps, and an ordinary user
     has none to give: the argument is then without effect. Standard streams and the exit status
-    pass through. The program and its children die when the thread that started it ends.
+    pass through. A program that `refuses_root` sees an ordinary user's own uid in place of 0.
+    The program and its children die when the thread that started it ends.
 
     Raise SANDBOX_UNAVAILABLE when this machine offers no such confinement or `user` does not
     exist or is root. Nothing is ever run unconfined.
     """
     identity = _identity(user)
     _require(identity)
+    if refuses_root and os.geteuid() != 0:
+        identity = _Identity(os.geteuid(), os.getegid())
     return _argv(argv, identity, writable, sockets, readable, capabilities)
 
 
@@ -155,7 +159,7 @@ def _argv(
         "--pdeathsig",
         "KILL",
         "unshare",
-        *(() if root else ("--user", "--map-root-user")),
+        *(() if root else _user_namespace(identity)),
         *("--mount", "--propagation", "unchanged", "--net", "--pid", "--ipc", "--uts"),
         *("--fork", "--kill-child", "--"),
         *("sh", "-c", _SCRIPT, "sandbox"),
@@ -168,6 +172,12 @@ def _argv(
         "--",
         *argv,
     ]
+
+
+def _user_namespace(identity: _Identity) -> tuple[str, ...]:
+    if identity.uid == 0:
+        return ("--user", "--map-root-user")
+    return ("--user", "--map-current-user", "--keep-caps")  # only until setpriv(1) takes all away
 
 
 def _identity(user: str) -> _Identity:

@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.fixtures.keys",
     "tests.fixtures.repository",
     "tests.fixtures.databases",
+    "tests.fixtures.recovery",
     "tests.fixtures.s3",
     "tests.fixtures.hosts",
     "tests.fixtures.chromium",

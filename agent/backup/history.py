@@ -17,6 +17,7 @@ COMPLETE = BACKUPS.event("complete")
 ACCEPTED = "backup-accepted"
 DELETED = "backup-deleted"
 PRUNED = "prune-finished"
+WAL_PRUNED = "wal-prune-finished"
 UNFINISHED = "unfinished"
 VERIFIED = "verify-finished"
 RESTORED = "restore-finished"

@@ -19,6 +19,7 @@ MANIFEST_LIMIT = 64 << 20
 SHA256 = r"^[0-9a-f]{64}$"
 _ID = r"^[0-9a-f]{16}$"
 _MOMENT = r"^[0-9]{8}T[0-9]{6}Z$"
+_POSITION = r"^[0-9A-F]{1,8}/[0-9A-F]{1,8}$"
 _SET_LIMIT = 100_000
 
 # Whoever signs may be a stolen host: no field may carry text to a terminal.
@@ -47,6 +48,17 @@ class SetEntry(_Document):
     size: int = Field(ge=1, le=_SET_LIMIT)
 
 
+class WalEntry(_Document):
+    """What a base backup needs of the write-ahead log: from `start` on; without `stop` it is not
+    consistent. The names in the archive tell as much to whoever lists it."""
+
+    system_id: str = Field(pattern=r"^[1-9][0-9]{0,19}$")
+    timeline: int = Field(ge=1, lt=1 << 32)
+    start: str = Field(pattern=_POSITION)
+    stop: str = Field(pattern=_POSITION)
+    segment_bytes: int = Field(ge=1 << 20, le=1 << 30)
+
+
 class Manifest(_Document):
     """Format version 1. `suspicious` names what a person should look at; `accepted` are ids of
     earlier suspicious backups of this source that a person on the host has accepted. `sequence`
@@ -69,6 +81,7 @@ class Manifest(_Document):
     recipients: list[Fingerprint]
     suspicious: list[Word] = []
     accepted: list[Id] = []
+    wal: WalEntry | None = None
     objects: list[ObjectEntry]
 
     @model_validator(mode="after")
@@ -124,6 +137,8 @@ class Manifest(_Document):
     def serialise(self) -> bytes:
         """Return the bytes that are signed."""
         document = self.model_dump(mode="json")
+        if self.wal is None:
+            del document["wal"]
         return (json.dumps(document, indent=2, ensure_ascii=True) + "\n").encode()
 
 

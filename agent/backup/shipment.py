@@ -21,7 +21,7 @@ from agent.backup.area import BACKUPS, Area
 from agent.backup.history import History
 from agent.backup.identity import Writer
 from agent.backup.layout import Place
-from agent.backup.manifest import Details, Manifest, ObjectEntry, SetEntry, sha256, sums
+from agent.backup.manifest import Details, Manifest, ObjectEntry, SetEntry, WalEntry, sha256, sums
 from agent.backup.segments import SegmentWriter, Totals
 from agent.backup.sources import Dumper, DumpReport
 from agent.config.model import Configuration
@@ -136,6 +136,7 @@ def ship(run: Run, member: str, entry: SetEntry | None) -> Made:
         place,
         member=tag,
         set=entry,
+        wal=None if report.wal is None else WalEntry(**report.wal),
         objects=objects,
         suspicious=[*run.parcel.flags, *_suspicions(run.parcel.source, totals.plain, expected)],
     )

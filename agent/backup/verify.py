@@ -15,10 +15,11 @@ from datetime import timedelta
 from enum import Enum
 
 from agent import parallel
-from agent.backup import catalog, fetch, history, identity, make, missing
+from agent.backup import catalog, fetch, history, identity, make, missing, wal_chain
 from agent.backup.catalog import Backup, State, Unit
 from agent.backup.manifest import ObjectEntry
 from agent.backup.restore import opened
+from agent.backup.wal import place
 from agent.config.model import Configuration
 from agent.errors import Art32Error, Code
 from agent.ledger import Record
@@ -113,6 +114,14 @@ def choose(
         after = missing.since(config.retention, store.now())
         vanished = missing.vanished(backups, records, after=after, host=host, source=source)
         lost += [Missing(one.source, one.id, missing.vanished_note(one)) for one in vanished]
+        log = wal_chain.read(place.open_archive(config.store), chosen)
+        lost += [
+            Missing(one.backup.place.source, one.backup.id, one.problem)
+            if one.backup is not None
+            else Missing(f"wal of {one.host}", None, one.problem)
+            for one in log.findings
+        ]
+        warnings += log.notes
         if source is None:  # the sources of a host share one sequence
             warnings += missing.gap_notes(backups, records, after=after)
     if not chosen and not any(one.id for one in lost):

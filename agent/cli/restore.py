@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 @click.option(
     "--at",
     metavar="TIME",
-    help="The newest good one stored at or before this moment, as in 2026-11-23T03:15:00Z.",
+    help="The newest good one stored at or before this moment, as in 2026-11-23T03:15:00Z. A "
+    "base backup then follows its write-ahead log to that moment; without --at, to its end.",
 )
 @click.option(
     "--only", metavar="NAME", help="One table (SCHEMA.TABLE), or one path, out of the backup."
@@ -42,6 +43,14 @@ if TYPE_CHECKING:
     help="Of a backup of all databases: this one, or `globals` for the roles.",
 )
 @click.option("--host", metavar="HOST", help="The host whose backup is meant; by default this one.")
+@click.option(
+    "--wal-host",
+    "wal_hosts",
+    multiple=True,
+    metavar="HOST",
+    help="Of a base backup: take the write-ahead log that this host has shipped, in place of that "
+    "of the host of the backup. May be given several times, after a failover.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace what stands at the target.")
 @click.option("--owners", is_flag=True, help="Restore owners and grants of a database as well.")
 @click.option(
@@ -59,6 +68,7 @@ def command(
     only: str | None,
     member: str | None,
     host: str | None,
+    wal_hosts: tuple[str, ...],
     overwrite: bool,
     owners: bool,
     allow_superuser: bool,
@@ -68,7 +78,9 @@ def command(
     Signature, hashes and decryption are checked before anything is handed over as good. The result
     gets its name last; a failed restore leaves nothing behind.
     """
-    from agent.backup import catalog, history, identity, make, restore
+    from contextlib import ExitStack
+
+    from agent.backup import catalog, history, identity, make, recovery, restore
     from agent.backup.sources import RestoreRequest
     from agent.progress import Progress
     from agent.store import open_store
@@ -97,10 +109,16 @@ def command(
         raise Art32Error(
             Code.USAGE, "a backup does not belong on a terminal", hint="redirect standard output"
         )
-    if to_output and (only or overwrite or owners or allow_superuser):
+    if to_output and (only or overwrite or owners or allow_superuser or wal_hosts):
         raise Art32Error(Code.USAGE, "`--to -` takes the whole backup and no options")
 
+    follow = ExitStack()
+
     def request(details: Details) -> RestoreRequest:
+        hosts = wal_hosts or (backup.place.host,)
+        log = None
+        if details.kind == recovery.KIND:
+            log = follow.enter_context(recovery.following(config, details, hosts, at_moment))
         return RestoreRequest(
             target=target,
             facts=details.facts,
@@ -109,9 +127,10 @@ def command(
             owners=owners,
             allow_superuser=allow_superuser,
             engine_user=config.restore.engine_user,
+            recovery=log,
         )
 
-    with Progress(f"restoring {source}", backup.stored_bytes) as progress:
+    with follow, Progress(f"restoring {source}", backup.stored_bytes) as progress:
         done = restore.restore(
             config,
             store,

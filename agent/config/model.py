@@ -290,6 +290,12 @@ class Restore(Section):
         description="User as whom restored data is unpacked, when art32 runs as root.",
         examples=["art32-engine"],
     )
+    server_user: str | None = Field(
+        None,
+        description="To whom a recovered PostgreSQL server belongs, when art32 runs as root; by "
+        "default `postgres`, where there is such a user.",
+        examples=["postgres"],
+    )
 
 
 class Configuration(Section):

@@ -59,6 +59,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel], dict[str, str]], ...] = (
     ("[logs.retention]", LogRetention, {}),
     ("[service]", Service, {}),
     ("[[sources]]", sources.PostgreSQLSource, {"kind": '"postgresql"', "name": '"app"'}),
+    ("[[sources]]", sources.BaseBackupSource, {"kind": '"basebackup"', "name": '"server"'}),
     ("[[sources]]", sources.MySQLSource, {"kind": '"mysql"', "name": '"shop"'}),
     ("[[sources]]", sources.SQLiteSource, {"kind": '"sqlite"', "name": '"tickets"'}),
     ("[[sources]]", sources.DirectorySource, {"kind": '"directory"', "name": '"uploads"'}),

@@ -33,13 +33,9 @@ class Source(Section):
     )
 
 
-class PostgreSQLSource(Source):
-    """A PostgreSQL database, or all of them with the roles, by `pg_dump -Fc`."""
+class PostgreSQLConnection(Source):
+    """How a PostgreSQL server is reached."""
 
-    kind: Literal["postgresql"]
-    database: str | None = Field(
-        None, description="One database. Leave out to back up all and the roles.", examples=["app"]
-    )
     host: str | None = Field(
         None,
         description="Host name, or the directory of the server's socket.",
@@ -61,6 +57,21 @@ class PostgreSQLSource(Source):
     ssl_root_certificate: Path | None = Field(
         None, description="The CA that signed the server's certificate.", examples=["/etc/ca.pem"]
     )
+    binaries: Path | None = Field(
+        None,
+        description="Directory of `pg_dump`, `pg_basebackup` and `psql`; by default the newest "
+        "under /usr/lib/postgresql, else the search path.",
+        examples=["/usr/lib/postgresql/15/bin"],
+    )
+
+
+class PostgreSQLSource(PostgreSQLConnection):
+    """A PostgreSQL database, or all of them with the roles, by `pg_dump -Fc`."""
+
+    kind: Literal["postgresql"]
+    database: str | None = Field(
+        None, description="One database. Leave out to back up all and the roles.", examples=["app"]
+    )
     row_counts_up_to: int = Field(
         20 * 2**30,
         ge=0,
@@ -76,11 +87,20 @@ class PostgreSQLSource(Source):
         "fails, and says so.",
         examples=[1800],
     )
-    binaries: Path | None = Field(
-        None,
-        description="Directory of `pg_dump` and `psql`; by default the newest under "
-        "/usr/lib/postgresql, else the search path.",
-        examples=["/usr/lib/postgresql/15/bin"],
+
+
+class BaseBackupSource(PostgreSQLConnection):
+    """A whole PostgreSQL server, file by file, by `pg_basebackup`: with the write-ahead log that
+    its `archive_command` ships, what a restore to a point in time begins with."""
+
+    kind: Literal["basebackup"]
+    archive_wait_seconds: int = Field(
+        600,
+        ge=10,
+        le=86400,
+        description="How long, at the end, the archive may take to store the write-ahead log "
+        "without which the base backup is of no use; then it fails.",
+        examples=[600],
     )
 
 
@@ -150,6 +170,11 @@ class CommandSource(Source):
 
 
 AnySource = Annotated[
-    PostgreSQLSource | MySQLSource | SQLiteSource | DirectorySource | CommandSource,
+    PostgreSQLSource
+    | BaseBackupSource
+    | MySQLSource
+    | SQLiteSource
+    | DirectorySource
+    | CommandSource,
     Field(discriminator="kind"),
 ]

@@ -9,12 +9,14 @@ from __future__ import annotations
 import importlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol, cast, runtime_checkable
 
 from agent.errors import Art32Error, Code
+from agent.store import Bytes
 
 CHUNK = 1 << 20
 
@@ -25,12 +27,14 @@ class DumpReport:
 
     `rows` maps a table's qualified name to its number of rows in the dump's own snapshot, None
     when they were not counted. `warnings` are (code, number) pairs free of names, as in
-    `("changed-while-read", 3)`; the names stand in `facts`.
+    `("changed-while-read", 3)`; the names stand in `facts`. `wal` are the fields of the manifest's
+    `WalEntry`, for base backups alone.
     """
 
     facts: dict[str, Any] = field(default_factory=dict)
     rows: dict[str, int] | None = None
     warnings: tuple[tuple[str, int], ...] = ()
+    wal: dict[str, Any] | None = None
 
 
 class Dump(Protocol):
@@ -41,6 +45,20 @@ class Dump(Protocol):
 
     def finish(self) -> DumpReport:
         """After the end: raise SOURCE_FAILED or SOURCE_INCOMPLETE unless every stage succeeded."""
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What takes a base backup on to a later point: the write-ahead log of its server.
+
+    `fetch` is given the name of a file and returns its bytes, or None when the archive, asked, has
+    none of it; it raises when it cannot tell, and when what is there is not to be trusted. `at` is
+    the moment to stop at, None for the end of the log. The result belongs to `owner`.
+    """
+
+    fetch: Callable[[str], Bytes | None]
+    at: datetime | None = None
+    owner: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +77,7 @@ class RestoreRequest:
     owners: bool = False
     allow_superuser: bool = False
     engine_user: str = "nobody"
+    recovery: Recovery | None = None
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 
 

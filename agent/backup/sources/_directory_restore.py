@@ -82,24 +82,25 @@ def _target(request: RestoreRequest) -> Path:
     return Path(os.path.realpath(typed.parent)) / typed.name
 
 
-def _unfinished(request: RestoreRequest) -> Path:
+def unfinished(request: RestoreRequest) -> Path:
+    """Return where a restore makes what is not finished: beside its target."""
     return _target(request).parent / f"{files.TEMPORARY_PREFIX}restore-{request.token}"
 
 
 def left(request: RestoreRequest) -> str | None:
     """Return the path of what a killed restore left."""
-    path = _unfinished(request)
+    path = unfinished(request)
     return f"`{path}`" if os.path.lexists(path) else None
 
 
 def discard(request: RestoreRequest) -> None:
     """Remove what a killed restore left; raise TARGET_FAILED when that cannot be done, and
     TARGET_UNSAFE when another user could exchange directories meanwhile."""
-    path = _unfinished(request)
+    path = unfinished(request)
     if not os.path.lexists(path):
         return
     _require_own(path.parent)
-    _remove(path)
+    remove(path)
     if os.path.lexists(path):
         raise Art32Error(
             Code.TARGET_FAILED,
@@ -166,27 +167,28 @@ def unpack(stream: Iterator[bytes], request: RestoreRequest) -> str:
     """
     path = check(request)
     member = _member(request.only)
-    temporary = _unfinished(request)
+    temporary = unfinished(request)
     messages = Messages(_KINDS)
     try:
-        with _refusals(path):
+        with refusals(path):
             temporary.mkdir(mode=0o700)
             sandbox.give(temporary, request.engine_user)
         _feed(stream, temporary, member, request.engine_user, messages)
-        with _refusals(path):
+        with refusals(path):
             if member is not None:
                 _take_back(temporary, PurePosixPath(member).parent)
-        _sync(path.parent)
-        with _refusals(path):
+        sync(path.parent)
+        with refusals(path):
             kept = _name(temporary, path)
     except BaseException:
-        _remove(temporary)
+        remove(temporary)
         raise
     return _sentence(path, kept, messages)
 
 
 @contextlib.contextmanager
-def _refusals(path: Path) -> Iterator[None]:
+def refusals(path: Path) -> Iterator[None]:
+    """Turn what the operating system refuses into TARGET_EXISTS or TARGET_FAILED."""
     try:
         yield
     except OSError as error:
@@ -273,7 +275,8 @@ def _take_back(top: Path, parents: PurePosixPath) -> None:
         os.close(descriptor)
 
 
-def _sync(directory: Path) -> None:
+def sync(directory: Path) -> None:
+    """Write the file system of a directory to the disk; raise TARGET_FAILED."""
     done = run.run(["sync", "--file-system", str(directory)], timeout=_REMOVAL_SECONDS)
     if done.returncode != 0:
         raise Art32Error(
@@ -296,7 +299,8 @@ def _name(temporary: Path, path: Path) -> Path | None:
     return kept
 
 
-def _remove(directory: Path) -> None:
+def remove(directory: Path) -> None:
+    """Remove a directory, however deep."""
     # Not shutil.rmtree: it recurses, and an archive may be deeper than Python's stack.
     if not os.path.lexists(directory):
         return

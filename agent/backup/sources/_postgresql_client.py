@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agent import redact, run
-from agent.config.sources import PostgreSQLSource
+from agent.config.sources import PostgreSQLConnection
 from agent.errors import Art32Error, Code
 
 MAINTENANCE_DATABASE = "postgres"
@@ -71,14 +71,14 @@ def _is_loopback(host: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
-def place(config: PostgreSQLSource) -> str:
+def place(config: PostgreSQLConnection) -> str:
     """Return how to name the server in a message."""
     if is_socket(config.host):
         return f"the PostgreSQL server at `{config.host or 'the default socket'}`"
     return f"the PostgreSQL server at `{config.host}:{config.port}`"
 
 
-def environment(config: PostgreSQLSource, database: str) -> dict[str, str]:
+def environment(config: PostgreSQLConnection, database: str) -> dict[str, str]:
     """Return the PG* variables of a connection (libpq, "Environment Variables").
 
     A database goes by variable because in an argument a name with `=` would be taken for a

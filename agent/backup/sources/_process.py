@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,7 +57,9 @@ class ProcessDump:
         observers: Sequence[Callable[[bytes], object]],
         accepted: Collection[int],
         hint: str | None,
+        silence: float | None,
     ) -> None:
+        self._silence = silence
         self._process = process
         self._finish = finish
         self._observers = observers
@@ -66,6 +69,8 @@ class ProcessDump:
         self._at_end = False
 
     def read(self) -> bytes:
+        if self._silence is not None and not self._at_end:
+            self._await(self._silence)
         chunk = os.read(self._process.stdout.fileno(), CHUNK)
         self._size += len(chunk)
         self._at_end = not chunk
@@ -73,6 +78,17 @@ class ProcessDump:
             if chunk:
                 observe(chunk)
         return chunk
+
+    def _await(self, seconds: float) -> None:
+        ready, _, _ = select.select([self._process.stdout], [], [], seconds)
+        if not ready:
+            said = redact.diagnostic(self._process.stderr)
+            raise Art32Error(
+                Code.SOURCE_FAILED,
+                f"`{self._process.name}` has printed nothing for {seconds:.0f} s"
+                + (f": {said}" if said else ""),
+                hint=self._hint,
+            )
 
     def finish(self) -> DumpReport:
         if not self._at_end:
@@ -105,13 +121,15 @@ def process_dump(
     pass_fds: Sequence[int] = (),
     on_stderr: Callable[[bytes], object] | None = None,
     with_children: bool = False,
+    silence: float | None = None,
 ) -> Iterator[ProcessDump]:
     """Start a program and give its standard output as a `Dump`.
 
     Each of `observers` is called with every non-empty piece of output, in order, in the reader's
     thread. `finish` is called after the end with how the program ended, and only when its exit
-    status is one of `accepted`; any other raises SOURCE_FAILED with `hint`. `on_stderr` and
-    `with_children` are as in `Process`. Leaving the block kills the program and its children.
+    status is one of `accepted`; any other raises SOURCE_FAILED with `hint`, and so does reading
+    when nothing comes for `silence` seconds. `on_stderr` and `with_children` are as in `Process`.
+    Leaving the block kills the program and its children.
     Raise TOOL_MISSING when the program is not installed.
     """
     with Process(
@@ -121,7 +139,14 @@ def process_dump(
         on_stderr=on_stderr,
         with_children=with_children,
     ) as process:
-        yield ProcessDump(process, finish=finish, observers=observers, accepted=accepted, hint=hint)
+        yield ProcessDump(
+            process,
+            finish=finish,
+            observers=observers,
+            accepted=accepted,
+            hint=hint,
+            silence=silence,
+        )
 
 
 def pump(stream: Iterator[bytes], process: Process) -> None:

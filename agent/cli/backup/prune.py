@@ -51,8 +51,9 @@ def command(context: Context, apply_: bool, host: str | None, ended: tuple[str, 
     source whose newest good one is too old, and nothing at all when the clocks differ. What a
     failed run left goes after a week.
     """
-    from agent.backup import catalog, history, identity, make
+    from agent.backup import catalog, history, identity, make, wal_retention
     from agent.backup import prune as pruning
+    from agent.backup.wal import place
     from agent.cli.backup import _deleted
     from agent.store import open_store
 
@@ -90,6 +91,21 @@ def command(context: Context, apply_: bool, host: str | None, ended: tuple[str, 
                 for unit in plan.deletions
                 for backup in unit.backups
             ]
+    archive = place.open_archive(config.store)
+    logs = wal_retention.plans(archive, plans, config.retention, host=host, retired=retired)
+    for log in logs:
+        name = f"wal of {log.host}, cluster {log.system_id}"
+        if log.refused is not None:
+            refusals.append(f"{name}: nothing is deleted: {log.refused}")
+        elif log.delete:
+            why = f"older than {config.retention.days} days and needed by no base backup"
+            lines.append(
+                f"delete  {name}  {len(log.delete)} files of {len(log.delete) + log.kept}, "
+                f"{output.size(log.size)}  {why}"
+            )
+        if apply_ and log.refused is None and log.delete:
+            gone = wal_retention.carry_out(archive, ledger, log)
+            lines.append(f"{name}: {gone.deleted} files are gone, {gone.retained} locked")
     if apply_:
         ledger.append(
             history.PRUNED,
@@ -98,14 +114,28 @@ def command(context: Context, apply_: bool, host: str | None, ended: tuple[str, 
             refused=len(refusals),
         )
         lines += _deleted.lines(done)
-    elif any(plan.deletions for plan in plans):
+    elif any(plan.deletions for plan in plans) or any(one.delete for one in logs):
         lines.append("nothing was deleted: pass --apply to do it")
     status = ExitStatus.WARNINGS if warnings else ExitStatus.OK
     if refusals:
         status = ExitStatus.TRY_AGAIN
     answer = output.Answer(
         "art32.backup.prune/1",
-        {"plan": data, "applied": apply_, "deleted": [_deleted.entry(one) for one in done]},
+        {
+            "plan": data,
+            "wal": [
+                {
+                    "host": one.host,
+                    "system_id": str(one.system_id),
+                    "delete": [entry.object_name for entry in one.delete],
+                    "kept": one.kept,
+                    "refused": one.refused,
+                }
+                for one in logs
+            ],
+            "applied": apply_,
+            "deleted": [_deleted.entry(one) for one in done],
+        },
         lines,
         [*refusals, *warnings],
         status,
