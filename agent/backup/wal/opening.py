@@ -93,7 +93,9 @@ class Opener:
         the signer is not pinned, CORRUPT when it is damaged, KEY_UNDECRYPTABLE, and what the store
         raises.
         """
-        data = self._archive.get(entry.object_name, limit=_LARGEST + sealed.OVERHEAD)
+        # the room is made before anything arrives: the listing says how much it will be
+        limit = min(entry.size, _LARGEST + sealed.OVERHEAD)
+        data = self._archive.get(entry.object_name, limit=limit)
         source, signed = _buffer(data), Buffer(len(data))
         attempt = private.unwrap(self._private_home, source, signed)
         if attempt.plaintext is None:
