@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from agent.cli import main
+import sys
+
+from agent.wal import client
+
+
+def main() -> None:
+    """Run the command line; what PostgreSQL starts for each segment without all the rest."""
+    words = client.words(sys.argv[1:])
+    if words is not None:
+        client.main(words)
+    from agent.cli import main as command_line
+
+    command_line()
+
 
 if __name__ == "__main__":
     main()

@@ -121,6 +121,7 @@ class Code(Enum):
         ExitStatus.VERIFICATION,
         "the archive of a write-ahead log has a hole, or is not the right one",
     )
+    WAL_LATER = ("wal-later", ExitStatus.TRY_AGAIN, "a segment could not be shipped just now")
     DRILL_FAILED = ("drill-failed", ExitStatus.VERIFICATION, "a rehearsed restore did not do well")
     LEDGER_BROKEN = ("ledger-broken", ExitStatus.VERIFICATION, "the ledger's chain is broken")
     PRUNE_REFUSED = ("prune-refused", ExitStatus.TRY_AGAIN, "deleting now would not be safe")
@@ -222,6 +223,7 @@ RUNBOOKS: dict[Code, str] = {
     Code.CORRUPT: "backup-suspect",
     Code.SPLIT_BRAIN: "wal-archiving-failed",
     Code.WAL_GAP: "wal-archiving-failed",
+    Code.WAL_LATER: "wal-archiving-failed",
     Code.DRILL_FAILED: "drill-failed",
     Code.LEDGER_BROKEN: "backup-failed",
     Code.PRUNE_REFUSED: "backup-stale",

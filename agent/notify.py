@@ -10,6 +10,8 @@ import socket
 
 from agent import clock
 
+_FIRST_PASSED = 3
+
 
 class Manager:
     """The service manager, if one listens; `watchdog` is how often it wants to hear, in seconds.
@@ -62,3 +64,16 @@ class Manager:
 def manager() -> Manager:
     """Return one manager for all of a process."""
     return Manager()
+
+
+def passed_descriptors() -> list[int]:
+    """Return the descriptors that systemd passes to this process (sd_listen_fds(3)); a second call
+    finds none."""
+    count = os.environ.pop("LISTEN_FDS", "0")
+    ours = os.environ.pop("LISTEN_PID", "") == str(os.getpid())
+    os.environ.pop("LISTEN_FDNAMES", None)
+    number = int(count) if ours and count.isdecimal() else 0
+    descriptors = list(range(_FIRST_PASSED, _FIRST_PASSED + number))
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    return descriptors

@@ -36,6 +36,7 @@ VERBS = {
     "restore": "bring a backup back",
     "runbook": "list, show and follow what to do when something is wrong",
     "snapshot": "look at a stack's snapshots at AWS, and plan a restore from one",
+    "wal": "archive PostgreSQL's write-ahead log as it is written, and bring it back",
 }
 
 

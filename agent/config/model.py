@@ -7,9 +7,9 @@ renders a host's file from this very model.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, Field, field_validator, model_validator
+from pydantic import AwareDatetime, Field, field_validator, model_validator
 
 from agent.config.drill import Drill
 from agent.config.health import Health
@@ -17,6 +17,10 @@ from agent.config.logs import Logs
 from agent.config.section import Section
 from agent.config.service import Service
 from agent.config.sources import AnySource
+from agent.config.stores import DirectoryStore as DirectoryStore
+from agent.config.stores import Prefix
+from agent.config.stores import S3Store as S3Store
+from agent.config.stores import StoreConfig as StoreConfig
 
 
 def _fingerprint(text: str) -> str:
@@ -44,12 +48,6 @@ HostName = Annotated[
 ]
 # a lifecycle rule may expire what is under `logs/`
 _RESERVED = ("enroll", "evidence", "logs", "pins", "probe", "wal")
-_PART = r"[A-Za-z0-9_=-][A-Za-z0-9_.=-]*"  # never `..`, which leads out of the store
-Prefix = Annotated[
-    str,
-    Field(pattern=rf"^(?:{_PART}(?:/{_PART})*/?)?$", max_length=512),
-    AfterValidator(lambda value: value.rstrip("/")),
-]
 
 
 def fingerprint_file(key_file: Path) -> Path:
@@ -206,58 +204,6 @@ class Pins(Section):
     )
 
 
-class DirectoryStore(Section):
-    """A directory: a disk, a mount, the embedded default."""
-
-    kind: Literal["directory"]
-    path: Path = Field(description="The directory; it must exist.", examples=["/srv/backups"])
-    prefix: Prefix = Field("", description="Path below it.", examples=["production"])
-
-
-class S3Store(Section):
-    """A bucket at AWS, or at whatever speaks the same protocol."""
-
-    kind: Literal["s3"]
-    bucket: str = Field(
-        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
-        description="The bucket.",
-        examples=["example-backups"],
-    )
-    prefix: Prefix = Field("", description="Path in the bucket.", examples=["production"])
-    region: str = Field("eu-central-1", description="The region.", examples=["eu-central-1"])
-    endpoint: str | None = Field(
-        None,
-        pattern=r"^https?://[^/@]+$",
-        description="Base address of a server that is not AWS.",
-        examples=["https://s3.example.net"],
-    )
-    ca_file: Path | None = Field(
-        None, description="The CA of that server.", examples=["/etc/art32/store-ca.pem"]
-    )
-    credentials_file: Path | None = Field(
-        None,
-        description="An AWS credentials file, mode 0600. Without it: the instance's role.",
-        examples=["/etc/art32/s3-credentials"],
-    )
-    profile: str | None = Field(None, description="Section of that file.", examples=["writer"])
-    path_style: bool = Field(
-        False, description="Put the bucket into the path, not the host name.", examples=[False]
-    )
-    timeout: float = Field(
-        60,
-        gt=0,
-        le=3600,
-        description="Seconds without progress after which a transfer is broken off and retried.",
-        examples=[60],
-    )
-    attempts: int = Field(
-        6, ge=1, le=50, description="How often a failing call is tried.", examples=[6]
-    )
-
-
-StoreConfig = Annotated[DirectoryStore | S3Store, Field(discriminator="kind")]
-
-
 class Retention(Section):
     """How long backups are kept."""
 
@@ -298,6 +244,53 @@ class Restore(Section):
     )
 
 
+class Wal(Section):
+    """PostgreSQL's write-ahead log: the service that archive_command and restore_command ask."""
+
+    socket: Path = Field(
+        Path("/run/art32/wal.sock"),
+        description="Where it listens, unless systemd does that for it.",
+        examples=["/run/art32/wal.sock"],
+    )
+    clients: tuple[str, ...] = Field(
+        ("postgres",),
+        description="Users whose processes may ask: those of the server.",
+        examples=[["postgres"]],
+    )
+    signing: Signing | None = Field(
+        None,
+        description="A signing key of the service's own; without it that of the host. The keeper "
+        "and the restorer pin it for the same host.",
+    )
+    workers: int = Field(
+        3, ge=1, le=32, description="How many segments are under way at once.", examples=[3]
+    )
+    hosts: tuple[HostName, ...] = Field(
+        (),
+        description="On the restorer: whose archives `wal fetch` looks into, more than one after a "
+        "failover; by default that of `host`.",
+        examples=[["db1", "db2"]],
+    )
+    source: str | None = Field(
+        None,
+        description="Name of a source of PostgreSQL by whose connection health asks the server how "
+        "far its archiver is behind; the role needs `pg_monitor`.",
+        examples=["app"],
+    )
+    fail_seconds: float = Field(
+        180,
+        gt=0,
+        description="Health fails when a segment has waited in pg_wal for so long.",
+        examples=[180],
+    )
+    fail_bytes: int = Field(
+        4 << 30,
+        gt=0,
+        description="Health fails when pg_wal is larger.",
+        examples=[4294967296],
+    )
+
+
 class Configuration(Section):
     """The whole file."""
 
@@ -318,6 +311,7 @@ class Configuration(Section):
     retention: Retention = Field(default_factory=lambda: Retention())
     restore: Restore = Field(default_factory=lambda: Restore())
     drill: Drill = Field(default_factory=lambda: Drill())
+    wal: Wal | None = Field(None, description="Where PostgreSQL archives its write-ahead log.")
     health: Health = Field(default_factory=lambda: Health())
     logs: Logs = Field(default_factory=lambda: Logs())
     service: Service = Field(default_factory=lambda: Service())
@@ -338,6 +332,9 @@ class Configuration(Section):
         for what, there in (("sources", self.sources), ("logs.rotate", self.logs.rotate)):
             if there and (self.encryption is None or self.signing is None):
                 raise ValueError(f"`{what}` needs `encryption` and `signing`")
+        source = self.wal.source if self.wal is not None else None
+        if source is not None and source not in names:
+            raise ValueError(f"`wal.source` names `{source}`, and there is no such source")
         if self.encryption is not None and self.signing is not None:
             readers = {recipient.fingerprint for recipient in self.encryption.recipients}
             if self.signing.fingerprint in readers:

@@ -25,6 +25,7 @@ from agent.config.model import (
     S3Store,
     Signer,
     Signing,
+    Wal,
 )
 from agent.config.service import Service
 
@@ -48,6 +49,15 @@ _SECTIONS: tuple[tuple[str, type[BaseModel], dict[str, str]], ...] = (
     ("[[pins.roots]]", PinnedKey, {"key_file": '"/etc/art32/root.asc"'}),
     ("[retention]", Retention, {}),
     ("[restore]", Restore, {}),
+    ("[wal]", Wal, {}),
+    (
+        "[wal.signing]",
+        Signing,
+        {
+            "fingerprint": '"0123456789ABCDEF89ABCDEF0123456789ABCDEF"',
+            "key_file": '"/run/credentials/art32-wal.service/art32.wal-signing-key"',
+        },
+    ),
     ("[drill]", drill.Drill, {}),
     ("[health]", health.Health, {}),
     ("[[health.listeners]]", health.Listener, {"port": "443"}),

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import data, logs_scan, pipe, scrubbing
+from tests.bench import data, logs_scan, pipe, scrubbing, wal
 from tests.bench.measure import Measured, run
 from tests.bench.setting import Setting
 
@@ -29,6 +29,7 @@ PARTS = (
     "pipe",
     "scan",
     "scrub",
+    "wal",
 )
 
 
@@ -190,6 +191,7 @@ def main() -> None:
     parser.add_argument("--tree-gib", type=float, default=1)
     parser.add_argument("--stream-gib", type=int, nargs="*", default=[1, 20])
     parser.add_argument("--log-mib", type=int, default=1024, help="ordinary traffic to scan")
+    parser.add_argument("--wal-segments", type=int, default=24, help="how many are pushed")
     parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS))
     options = parser.parse_args()
     base = options.directory.resolve()
@@ -215,6 +217,7 @@ def main() -> None:
         "memory": lambda: memory(setting, options.stream_gib),
         "scrub": lambda: scrubbing.scrub(setting, options.log_mib << 20),
         "pipe": pipe.table,
+        "wal": lambda: wal.table(setting, options.wal_segments),
         "scan": lambda: scan(setting, options.log_mib << 20),
     }
     try:

@@ -16,13 +16,13 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent import notify
 from agent.config.logs_pipe import Endpoint, LogPipe
 from agent.errors import Art32Error, Code
 
 _SO_MEMINFO = 55
 _SO_RCVBUFFORCE = 33
 _MEMINFO = struct.Struct("9I")  # linux/sock_diag.h: SK_MEMINFO_RMEM_ALLOC, _RCVBUF, ..., _DROPS
-_FIRST_PASSED = 3
 PIPE_BYTES = 1 << 20
 _BACKLOG = 64
 
@@ -70,13 +70,7 @@ class Passed:
     """The descriptors that systemd passes; taken from the environment once."""
 
     def __init__(self) -> None:
-        count = os.environ.pop("LISTEN_FDS", "0")
-        ours = os.environ.pop("LISTEN_PID", "") == str(os.getpid())
-        os.environ.pop("LISTEN_FDNAMES", None)
-        number = int(count) if ours and count.isdecimal() else 0
-        self.descriptors = list(range(_FIRST_PASSED, _FIRST_PASSED + number))
-        for descriptor in self.descriptors:
-            os.set_inheritable(descriptor, False)
+        self.descriptors = notify.passed_descriptors()
 
     def take(self, endpoint: Endpoint) -> int | None:
         """Return the descriptor that belongs to an endpoint, None when none does."""

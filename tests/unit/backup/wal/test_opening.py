@@ -313,6 +313,10 @@ def test_a_page_of_another_segment_shows() -> None:
         assert caught.value.code is Code.SOURCE_INCOMPLETE
     with pytest.raises(Art32Error):
         pages.check(content, wanted, SYSTEM + 1)
+    switched = content[:524288] + bytes(524288)
+    assert pages.check(switched, wanted, SYSTEM).segment_bytes == len(content)
+    with pytest.raises(Art32Error, match="page that is not its own"):
+        pages.check(switched[:-8192] + content[-8192:], wanted, SYSTEM)
     # a partial one may end in what was there before
     pages.check(torn, names.require(f"{name}.partial"), SYSTEM)
 

@@ -1,0 +1,73 @@
+"""How far PostgreSQL's archiver is behind: the server's own word, and the service's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.backup.sources import _postgresql_client as postgresql
+from agent.backup.wal import state
+from agent.backup.wal.state import Status
+from agent.config.model import Configuration
+from agent.config.sources import PostgreSQLSource
+from agent.errors import Art32Error, Code
+
+# Of the functions that list pg_wal, `pg_monitor` may call both (PostgreSQL 12 and later).
+_QUESTION = """
+SELECT json_build_object(
+  'mode', current_setting('archive_mode'),
+  'command', current_setting('archive_command'),
+  'timeout', (SELECT setting::int FROM pg_settings WHERE name = 'archive_timeout'),
+  'waiting', (SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'),
+  'oldest', (SELECT coalesce(extract(epoch FROM now() - min(modification)), 0)
+             FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'),
+  'bytes', (SELECT coalesce(sum(size), 0) FROM pg_ls_waldir()));
+"""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the server says: whether it archives by art32, seconds without a write after which it
+    ends a segment (0: never), segments that wait, seconds for which the oldest has waited, and the
+    bytes in pg_wal."""
+
+    archives: bool
+    timeout: int
+    waiting: int
+    oldest: float
+    size: int
+
+
+def standing(config: Configuration) -> Standing | None:
+    """Ask the server of `wal.source`; None when the configuration names none.
+
+    Raise CONFIG_INVALID when that is no PostgreSQL, and what asking raises.
+    """
+    name = config.wal.source if config.wal is not None else None
+    if name is None:
+        return None
+    source = next(one for one in config.sources if one.name == name)
+    if not isinstance(source, PostgreSQLSource):
+        raise Art32Error(
+            Code.CONFIG_INVALID,
+            f"`wal.source` names `{name}`, which is no source of kind `postgresql`",
+            hint="name one whose role has `pg_monitor`",
+        )
+    database = source.database or postgresql.MAINTENANCE_DATABASE
+    (found,) = postgresql.query(
+        postgresql.program("psql", postgresql.directory(source.binaries)),
+        postgresql.environment(source, database),
+        _QUESTION,
+        where=postgresql.place(source),
+    )
+    return Standing(
+        archives=found["mode"] in ("on", "always") and "art32 wal push" in found["command"],
+        timeout=int(found["timeout"]),
+        waiting=int(found["waiting"]),
+        oldest=float(found["oldest"]),
+        size=int(found["bytes"]),
+    )
+
+
+def service(config: Configuration) -> Status | None:
+    """Return what the service last wrote down; None when it has not shipped anything yet."""
+    return state.read(config.state_directory)

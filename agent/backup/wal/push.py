@@ -1,0 +1,235 @@
+"""Ships what PostgreSQL hands over: several files at once, each answered for when it is durable.
+
+What a push offers besides its own file is shipped meanwhile, and the next push is answered from the
+mark that this leaves. Segments are sealed side by side and *put* one after the other: an archive
+then never has a hole, at whatever instant a host dies, and one that has lost something.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import heapq
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from agent.backup.wal import marks, names, pages, seal, timelines
+from agent.backup.wal.keys import Keys
+from agent.backup.wal.marks import Identity, Mark, Marks
+from agent.backup.wal.names import Kind
+from agent.backup.wal.place import Place
+from agent.errors import Art32Error, Code, from_defect
+from agent.memory import Buffer
+from agent.store import Store, digest
+
+_LARGEST = names.SEGMENT_BYTES[-1]
+_WAITING = 64
+
+_CLOSING = "the service is ending"
+
+Report = Callable[[Place, Art32Error | None], None]
+
+
+@dataclass
+class _Job:
+    place: Place
+    descriptor: int
+    identity: Identity
+    before: _Job | None = None  # the segment that must be in the store first
+    done: threading.Event = field(default_factory=threading.Event)
+    error: Art32Error | None = None
+
+    @property
+    def key(self) -> tuple[Place, Identity]:
+        return self.place, self.identity
+
+    def __lt__(self, other: _Job) -> bool:
+        """As PostgreSQL does it: histories first, then by name (pgarch.c)."""
+        return _order(self.place) < _order(other.place)
+
+
+class Shipper:
+    """Workers that seal files and put them into an archive."""
+
+    def __init__(
+        self,
+        keys: Keys,
+        archive: Store,
+        known: Marks,
+        *,
+        prefix: str,
+        workers: int,
+        report: Report = lambda *_: None,
+    ) -> None:
+        """`archive` comes from `place.open_archive`, `prefix` is that of the `[store]` section.
+        `report` is told of each file what became of it."""
+        self._keys = keys
+        self._archive = archive
+        self._marks = known
+        self._prefix = prefix
+        self._report = report
+        self._guard = threading.Condition()
+        self._waiting: list[_Job] = []  # a heap
+        self._jobs: dict[tuple[Place, Identity], _Job] = {}
+        self._closed = False
+        for _ in range(workers):
+            threading.Thread(target=self._work, daemon=True).start()
+
+    def ship(self, place: Place, descriptor: int, more: Sequence[tuple[Place, int]] = ()) -> None:
+        """Return when a file is in the store for good; raise what keeps it from it.
+
+        `more` is shipped when there is time: what becomes of it shows at its own push.
+        SOURCE_INCOMPLETE and SPLIT_BRAIN are about the file; others are keys and store.
+        """
+        wanted: _Job | None = None
+        # in order: each then knows the one that must be stored before it
+        for one, file in sorted([(place, descriptor), *more], key=lambda pair: _order(pair[0])):
+            if one == place:
+                wanted = self._enqueue(one, file)
+            elif self._has_room():
+                self._enqueue(one, file)
+        if wanted is None:
+            return
+        wanted.done.wait()
+        if wanted.error is not None:
+            raise wanted.error
+
+    def _has_room(self) -> bool:
+        with self._guard:
+            return len(self._waiting) < _WAITING
+
+    def close(self) -> None:
+        """Begin nothing more; whoever waits is told to try again."""
+        with self._guard:
+            self._closed = True
+            left, self._waiting = self._waiting, []
+            self._guard.notify_all()
+        for job in left:
+            self._finish(job, _later(_CLOSING))
+
+    def _enqueue(self, place: Place, descriptor: int) -> _Job | None:
+        identity = marks.identity(descriptor)
+        mark = self._marks.get(place)
+        if mark is not None and mark.identity == identity:
+            return None
+        with self._guard:
+            if self._closed:
+                raise _later(_CLOSING)
+            job = self._jobs.get((place, identity))
+            if job is None:
+                job = _Job(place, os.dup(descriptor), identity, self._predecessor(place))
+                self._jobs[job.key] = job
+                heapq.heappush(self._waiting, job)
+                self._guard.notify()
+        return job
+
+    def _predecessor(self, place: Place) -> _Job | None:
+        """Return the last segment under way that comes before this one on its timeline."""
+        if place.name.kind is not Kind.SEGMENT:
+            return None
+        before = [
+            job
+            for job in self._jobs.values()
+            if job.place.name.kind is Kind.SEGMENT
+            and job.place.directory == place.directory
+            and job.place.name.text < place.name.text
+        ]
+        return max(before, default=None)
+
+    def _work(self) -> None:
+        while True:
+            with self._guard:
+                while not self._waiting:
+                    if self._closed:
+                        return
+                    self._guard.wait()
+                job = heapq.heappop(self._waiting)
+            error: Art32Error | None = None
+            try:
+                self._ship(job)
+            except Art32Error as failure:
+                error = failure
+            except Exception as failure:  # noqa: BLE001 - whoever waits must hear of it
+                error = from_defect(failure)
+            self._finish(job, error)
+
+    def _finish(self, job: _Job, error: Art32Error | None) -> None:
+        with self._guard:
+            self._jobs.pop(job.key, None)
+        os.close(job.descriptor)
+        job.before = None
+        job.error = error
+        with contextlib.suppress(OSError):
+            self._report(job.place, error)
+        job.done.set()
+
+    def _ship(self, job: _Job) -> None:
+        content = _read(job)
+        _check(content, job.place)
+        hashed = hashlib.blake2b(content, digest_size=32).hexdigest()
+        if not marks.require_same(self._marks.get(job.place), hashed, job.place):
+            message = self._sealed(job.place, content)
+            computed = digest(message.view)
+            if job.before is not None:  # it was taken up earlier, so that this comes to an end
+                job.before.done.wait()
+                if job.before.error is not None:
+                    raise _later(f"`{job.before.place.name.text}` has to be stored first")
+            self._archive.put(job.place.new_object(), message.view, sha256=computed)
+        self._marks.set(job.place, Mark(job.identity, hashed))
+
+    def _sealed(self, place: Place, content: bytes) -> Buffer:
+        writer = self._keys.get()
+        try:
+            return seal.seal(writer, self._prefix, place, content)
+        except Art32Error:
+            # a key file was replaced, or the agent has ended: once more with what is there now
+            self._keys.drop(writer)
+        return seal.seal(self._keys.get(), self._prefix, place, content)
+
+
+def _order(place: Place) -> tuple[bool, str]:
+    return place.name.kind is not Kind.HISTORY, place.name.text
+
+
+def _later(why: str) -> Art32Error:
+    return Art32Error(Code.WAL_LATER, why, hint="PostgreSQL asks again by itself")
+
+
+def _read(job: _Job) -> bytes:
+    """Return what is in the file now; raise SOURCE_INCOMPLETE when it is larger than may be."""
+    whole = job.place.name.kind in (Kind.SEGMENT, Kind.PARTIAL)
+    limit = _LARGEST if whole else timelines.HISTORY_BYTES
+    size = job.identity[2]
+    pieces: list[bytes] = []
+    position = 0
+    try:
+        while size <= limit and position < size:
+            piece = os.pread(job.descriptor, size - position, position)
+            if not piece:
+                break
+            pieces.append(piece)
+            position += len(piece)
+    except OSError as error:
+        raise Art32Error(
+            Code.SOURCE_FAILED,
+            f"`{job.place.name.text}` cannot be read: {(error.strerror or 'error').lower()}",
+            hint="look at the disk: `dmesg`",
+        ) from error
+    if position != size:
+        raise Art32Error(
+            Code.SOURCE_INCOMPLETE, f"`{job.place.name.text}` has not the size it should have"
+        )
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _check(content: bytes, place: Place) -> None:
+    """Raise SOURCE_INCOMPLETE, or CORRUPT for a history, unless a file is what its name says."""
+    name = place.name
+    if name.kind in (Kind.SEGMENT, Kind.PARTIAL):
+        pages.check(content, name, place.system_id)
+    elif name.kind is Kind.HISTORY:
+        timelines.parse(content, name.timeline)
+    elif not content.startswith(b"START WAL LOCATION: "):
+        raise Art32Error(Code.SOURCE_INCOMPLETE, f"`{name.text}` is no label of a base backup")

@@ -1,0 +1,234 @@
+"""WAL archiving: a real server's segments, pushed one call after the other as its archiver does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests.bench.setting import Setting
+
+ROOT = Path(__file__).parent.parent.parent
+_BINARIES = Path("/usr/lib/postgresql")
+_USER = "nobody"
+
+
+def table(setting: Setting, count: int) -> None:
+    """Push `count` full segments of pgbench's writes to a directory, each way in turn."""
+    with _cluster(count) as (data, names, run_as):
+        size = sum((data / "pg_wal" / name).stat().st_size for name in names)
+        print(f"\nWAL: {count} segments of pgbench, {size >> 20} MiB, one call after the other")
+        print(
+            f"  {'':34} {'wall s':>8} {'MiB/s':>8} {'median ms':>10} {'worst ms':>9} {'stored':>9}"
+        )
+        base = data.parent
+        ways: list[
+            tuple[str, Callable[[], contextlib.AbstractContextManager[tuple[str, Path]]]]
+        ] = [
+            ("art32 wal push", lambda: _art32(setting, base)),
+            ("pgbackrest archive-push", lambda: _pgbackrest(base, asynchronous=False)),
+            ("pgbackrest archive-push, async", lambda: _pgbackrest(base, asynchronous=True)),
+            ("zstd | gpg --encrypt, sync, mv", lambda: _bare(setting, base)),
+            ("cp, sync, mv", lambda: _copy(base)),
+        ]
+        for title, prepare in ways:
+            with prepare() as (command, store):
+                _row(title, command, data, names, store, size, run_as)
+    _start()
+
+
+def _row(
+    title: str,
+    command: str,
+    data: Path,
+    names: list[str],
+    store: Path,
+    size: int,
+    run_as: Callable[[list[str]], list[str]],
+) -> None:
+    status = data / "pg_wal" / "archive_status"
+    for name in names:
+        (status / f"{name}.done").unlink(missing_ok=True)
+        (status / f"{name}.ready").touch()
+    os.sync()
+    times = []
+    begun = time.monotonic()
+    for name in names:
+        line = command.replace("%p", f"pg_wal/{name}").replace("%f", name)
+        before = time.monotonic()
+        subprocess.run(run_as(["sh", "-c", line]), cwd=data, check=True, capture_output=True)
+        times.append(1000 * (time.monotonic() - before))
+        (status / f"{name}.ready").rename(status / f"{name}.done")
+    wall = time.monotonic() - begun
+    stored = sum(path.stat().st_size for path in store.rglob("*") if path.is_file())
+    print(
+        f"  {title:34} {wall:8.2f} {(size >> 20) / wall:8.1f} {statistics.median(times):10.0f} "
+        f"{max(times):9.0f} {stored >> 20:5} MiB",
+        flush=True,
+    )
+
+
+@contextlib.contextmanager
+def _cluster(count: int) -> Iterator[tuple[Path, list[str], Callable[[list[str]], list[str]]]]:
+    """Run a server until it has written so many segments; it keeps them all, and runs on."""
+    binaries = max(_BINARIES.glob("*/bin"), key=lambda path: int(path.parent.name))
+    account = pwd.getpwnam(_USER)
+
+    def run_as(argv: list[str]) -> list[str]:
+        if os.geteuid() != 0:
+            return argv
+        ids = f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"
+        return ["setpriv", *ids, *argv]
+
+    base = Path(tempfile.mkdtemp(prefix="art32-wal-", dir="/var/tmp"))
+    base.chmod(0o755)
+    if os.geteuid() == 0:
+        shutil.chown(base, _USER, account.pw_gid)
+    data = base / "data"
+    environment = {**os.environ, "PGHOST": str(base), "PGUSER": "admin", "PGDATABASE": "postgres"}
+
+    def client(*argv: str) -> None:
+        subprocess.run(
+            run_as([str(binaries / argv[0]), *argv[1:]]),
+            check=True, capture_output=True, env=environment, cwd=base,
+        )  # fmt: skip
+
+    client("initdb", "--pgdata", str(data), "--username", "admin", "--auth=trust", "--no-sync")
+    options = (
+        f"-k {base} -c listen_addresses= -c archive_mode=on -c archive_command=false "
+        "-c fsync=off -c max_wal_size=8GB -c shared_buffers=64MB"
+    )
+    client("pg_ctl", "--pgdata", str(data), "--log", f"{base}/log", "-o", options, "-w", "start")
+    try:
+        client("pgbench", "-i", "-s", "10", "-q")
+        ready = data / "pg_wal" / "archive_status"
+        while len(names := sorted(path.stem for path in ready.glob("*.ready"))) < count:
+            client("pgbench", "-n", "-c", "4", "-t", "2000")
+        yield data, names[:count], run_as
+    finally:
+        with contextlib.suppress(subprocess.CalledProcessError):
+            client("pg_ctl", "--pgdata", str(data), "-m", "immediate", "stop")
+        shutil.rmtree(base, ignore_errors=True)
+
+
+Prepared = Iterator[tuple[str, Path]]
+
+
+@contextlib.contextmanager
+def _art32(setting: Setting, base: Path) -> Prepared:
+    config, store, address = setting.base / "wal.toml", setting.base / "wal-store", base / "s"
+    shutil.rmtree(store, ignore_errors=True)
+    shutil.rmtree(setting.base / "wal-state", ignore_errors=True)
+    store.mkdir()
+    setting.write_config(stream_gib=1)
+    text = setting.config.read_text()
+    text = text.replace(f'path = "{setting.store}"', f'path = "{store}"', 1)
+    text = text.replace(f'"{setting.base}/state"', f'"{setting.base}/wal-state"', 1)
+    config.write_text(f'{text}\n[wal]\nsocket = "{address}"\nclients = ["{_USER}"]\n')
+    notify = base / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(str(notify))
+        child = subprocess.Popen(
+            [setting.art32, "--config", str(config), "wal", "serve"],
+            env={**os.environ, "NOTIFY_SOCKET": str(notify)},
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            heard.settimeout(60)
+            heard.recv(100)
+            yield f"{setting.art32} wal push --socket {address} %p", store
+        finally:
+            child.send_signal(signal.SIGTERM)
+            child.wait()
+            notify.unlink()
+            shutil.rmtree(store, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _pgbackrest(base: Path, *, asynchronous: bool) -> Prepared:
+    """As its guide has it, and with encryption, which there is a passphrase on the host."""
+    home = base / "pgbackrest"
+    home.mkdir()
+    config = home / "pgbackrest.conf"
+    config.write_text(
+        f"[global]\nrepo1-path={home}/repo\nlog-path={home}/log\nlock-path={home}/lock\n"
+        f"spool-path={home}/spool\nlog-level-console=warn\nlog-level-file=off\n"
+        "compress-type=zst\ncompress-level=1\nprocess-max=2\n"
+        "repo1-cipher-type=aes-256-cbc\nrepo1-cipher-pass=a passphrase of the bench\n"
+        f"archive-async={'y' if asynchronous else 'n'}\n"
+        f"[b]\npg1-path={base}/data\npg1-socket-path={base}\npg1-user=admin\n"
+    )
+    for name in ("repo", "log", "lock", "spool"):
+        (home / name).mkdir()
+    if os.geteuid() == 0:
+        subprocess.run(["chown", "-R", _USER, str(home)], check=True)
+    command = f"pgbackrest --config={config} --stanza=b"
+    create = f"{command} --no-online stanza-create"
+    prefix = ["setpriv", f"--reuid={pwd.getpwnam(_USER).pw_uid}", "--clear-groups"]
+    subprocess.run(
+        [*(prefix if os.geteuid() == 0 else []), "sh", "-c", create],
+        check=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        yield f"{command} archive-push %p", home / "repo"
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _bare(setting: Setting, base: Path) -> Prepared:
+    store, home = base / "bare", base / "gnupg"
+    for path in (store, home):
+        path.mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            shutil.chown(path, _USER)
+    for name in ("operations", "escrow"):
+        shutil.copy(setting.base / f"{name}.asc", base / f"{name}.asc")
+        (base / f"{name}.asc").chmod(0o644)
+    files = " ".join(f"--recipient-file {base}/{name}.asc" for name in ("operations", "escrow"))
+    yield (
+        (
+            f"set -e; zstd -q -1 -c %p | gpg --homedir {home} --no-options --batch -q -z0 "
+            f"--trust-model always {files} -e >{store}/%f.tmp; sync {store}/%f.tmp; "
+            f"mv {store}/%f.tmp {store}/%f"
+        ),
+        store,
+    )
+
+
+@contextlib.contextmanager
+def _copy(base: Path) -> Prepared:
+    store = base / "copies"
+    store.mkdir()
+    if os.geteuid() == 0:
+        shutil.chown(store, _USER)
+    yield f"cp %p {store}/%f.tmp && sync {store}/%f.tmp && mv {store}/%f.tmp {store}/%f", store
+
+
+def _start() -> None:
+    """What a client costs that finds nobody to ask, beside an interpreter that does nothing."""
+    print("\nWAL: start of the client")
+    client = (
+        "from agent.wal import client; client.main(['push', '--socket', '/nowhere', '/dev/null'])"
+    )
+    for title, argv in (
+        ("python -c pass", ["-c", "pass"]),
+        ("art32 wal push, nobody there", ["-c", client]),
+        ("python -c 'import click'", ["-c", "import click"]),
+    ):
+        times = []
+        for _ in range(20):
+            before = time.monotonic()
+            subprocess.run([sys.executable, *argv], cwd=ROOT, check=False, capture_output=True)
+            times.append(1000 * (time.monotonic() - before))
+        print(f"  {title:34} {statistics.median(times):8.1f} ms", flush=True)
