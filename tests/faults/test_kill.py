@@ -29,9 +29,12 @@ LAST_POINT = 2000
 LONG_AGO = 946684800
 
 
-def at_every_point(attempt: Points) -> int:
-    """Call with 1, 2, 3 ... until a call says that its run was not killed; return the last."""
-    numbers = itertools.count(1)
+def at_every_point(attempt: Points, *, first: int = 1, step: int = 1) -> int:
+    """Call with 1, 2, 3 ... until a call says that its run was not killed; return the last.
+
+    With `first` and `step` only some of the points are taken.
+    """
+    numbers = itertools.count(first, step)
     over = threading.Event()
     highest = 0
 
