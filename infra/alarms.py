@@ -71,6 +71,15 @@ class Alarms(Component[InfraConfig]):
             "snapshot-restore",
         )
         self._event(
+            "roll-out-failed",
+            {
+                "source": ["aws.ssm"],
+                "detail-type": ["EC2 State Manager Association State Change"],
+                "detail": {"status": ["Failed"]},
+            },
+            "updates-pending",
+        )
+        self._event(
             "shared-outside",
             {
                 "source": ["aws.access-analyzer"],

@@ -19,6 +19,7 @@ from infra.database_server import DatabaseServer, DatabaseServerArgs
 from infra.dumper import Dumper, DumperArgs
 from infra.endpoints import Endpoints, EndpointsArgs
 from infra.firewall import Firewall, FirewallArgs
+from infra.fleet import Fleet, FleetArgs, run_now
 from infra.identities import Identities, IdentitiesArgs
 from infra.keeper import Keeper, KeeperArgs
 from infra.keys import Keys, KeysArgs
@@ -48,6 +49,7 @@ class Outputs:
     mail_address: pulumi.Output[str]
     public_address: pulumi.Output[str]
     records_to_make: pulumi.Output[list[str]]
+    run_now: str
     site: pulumi.Output[str]
     snapshot_vault: pulumi.Output[str]
     steps_by_hand: list[str]
@@ -124,6 +126,7 @@ class _Stack:
             self.options,
         )
         Patching("patching", PatchingArgs(config), self.options)
+        Fleet("fleet", FleetArgs(config, self.keys.logs.arn), self.options)
 
     def _machine(self, duty: str) -> Machine:
         sizes = {
@@ -277,6 +280,7 @@ class _Stack:
             records_to_make=told([] if config.dns_zone_id else self.records).apply(
                 lambda lines: [*by_hand, *lines]
             ),
+            run_now=run_now(config),
             site=self.web.balancer.dns_name,
             snapshot_vault=self.snapshots.vault.name,
             steps_by_hand=_steps_by_hand(config),

@@ -48,7 +48,7 @@ class MailServer(Component[InfraConfig]):
         config = self.config
         machine.log_group(self, "mail", args.machine.logs_key_arn)
         self.secrets = [
-            self._secret("relay", "user and password of the smarthost", args),
+            self._secret("relay", "the line `[smarthost]:port user:password`", args),
             self._secret("dkim", "private DKIM key", args),
         ]
         iam.RolePolicy(

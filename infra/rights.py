@@ -129,6 +129,7 @@ def machine(config: InfraConfig, duty: str) -> tuple[Statement, ...]:
     """
     log_group = naming.arn(config, "logs", f"log-group:{naming.log_group(config, duty)}")
     sessions = naming.arn(config, "logs", f"log-group:{naming.SESSIONS}")
+    runs = naming.arn(config, "logs", f"log-group:{naming.log_group(config, 'runs')}")
     return (
         allow(
             "BeManaged",
@@ -177,7 +178,7 @@ def machine(config: InfraConfig, duty: str) -> tuple[Statement, ...]:
         allow(
             "WriteOwnLog",
             ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"],
-            [f"{log_group}:*", f"{sessions}:*"],
+            [f"{log_group}:*", f"{sessions}:*", f"{runs}:*"],
         ),
         allow("FindLogGroups", "logs:DescribeLogGroups", "*"),
         allow(

@@ -12,6 +12,7 @@ from infra.policies import (  # noqa: F401 - each module registers its rules
     backups,
     compute,
     database,
+    fleet,
     identity,
     keys,
     mail,

@@ -56,6 +56,20 @@ def field(kind: str, name: str = "", **changes: Any) -> Change:
     return lambda graph: graph.with_changes(find(graph, kind, name).urn, **changes)
 
 
+def run_document(pattern: str | None) -> Change:
+    def change(graph: Graph) -> Graph:
+        one = find(graph, "ssm:Document", "run")
+        content: Any = json.loads(json.dumps(one.document("content")))
+        if pattern is None:
+            del content["parameters"]["verb"]["allowedPattern"]
+        else:
+            content["parameters"]["verb"]["allowedPattern"] = pattern
+        inputs = {**one.inputs, "content": json.dumps(content)}
+        return graph.with_changes(one.urn, inputs=inputs)
+
+    return change
+
+
 def drop(kind: str, name: str = "") -> Change:
     def change(graph: Graph) -> Graph:
         gone = [one.urn for one in graph.of(f"aws:{kind}") if not name or one.name == name]
@@ -208,6 +222,19 @@ TWINS: list[Row] = [
         put("autoscaling:Group", "healthCheckType", "EC2", "web"),
     ),
     ("volume-in-the-groups-zone", SERVERS, put("autoscaling:Group", "maxSize", 2, "web")),
+    ("run-documents-take-no-shell", MANAGED, run_document(r"^.*$")),
+    ("run-documents-take-no-shell", MANAGED, run_document(r"^[a-z ]+(/[a-z]+)?")),
+    ("run-documents-take-no-shell", MANAGED, run_document(None)),
+    (
+        "patches-are-scanned-not-installed",
+        MANAGED,
+        put("ssm:Association", "parameters.Operation", "Install", "patch-scan"),
+    ),
+    (
+        "releases-roll-out-one-by-one",
+        MANAGED,
+        put("ssm:Association", "maxConcurrency", "100%", "release"),
+    ),
     ("no-door-on-the-host", MANAGED, put(TEMPLATE, "keyName", "admin")),
     ("no-door-on-the-host", MANAGED, put(TEMPLATE, "userData", data("apt-get install fail2ban"))),
     ("no-secret-in-state", MANAGED, put(DATABASE, "password", "correct horse battery")),

@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 
 from infra.config.keys import keys
+from infra.plan.comparison import REPLACING
+from infra.terraform import load
+from infra.terraform.names import keys as keys_of
+from infra.terraform.names import terraform_type
 from tests.fixtures.terraform import Terraform
 from tests.infra import replacement
 
@@ -43,6 +47,39 @@ def test_the_page_says_of_no_everyday_change_that_it_destroys() -> None:
     assert destroying & EVERYDAY == set()
     # the page can say so
     assert {"region", "dbForm", "mailForm"} <= destroying
+
+
+def effects(word: str) -> set[tuple[str, str]]:
+    """Return what the provider has said on the page: Terraform's type and key of an effect."""
+    found = set()
+    for told in re.findall(rf"\*\*{word}\*\*: ([^;|]*)", replacement.PAGE.read_text()):
+        for kind, keys_ in re.findall(r"(\w+) `[^`]+` \(([^)]*)\)", told):
+            found |= {(f"aws_{kind}", key) for key in keys_.split(", ")}
+    return found
+
+
+def test_the_plan_page_knows_what_the_provider_has_said_of_replacements() -> None:
+    schema = load()
+    known, unused = set(), set()
+    for kind, properties in REPLACING.items():
+        module, name = kind.split(":")[1:]
+        token = f"aws:{module}/{name[0].lower()}{name[1:]}:{name}"
+        type_ = terraform_type(token, schema)
+        assert type_ is not None, kind
+        for one in properties:
+            key = next((key for key in keys_of(type_, one) if key in schema[type_].attributes), "")
+            if key:
+                known.add((type_, key))
+            else:
+                unused.add(one)
+    # a block that this program never uses is not in the extract of the provider's schema
+    assert unused == {"restoreToPointInTime"}
+    replaced, changed = effects("replaced"), effects("changed")
+    assert replaced
+    assert changed
+    # the key of a database and of a vault, the name of a bucket
+    assert replaced <= known
+    assert changed & known == set()
 
 
 @pytest.mark.exhaustive
