@@ -7,6 +7,8 @@ printed without passing through `agent.redact`.
 
 from __future__ import annotations
 
+import errno
+import os
 from enum import Enum, IntEnum
 
 
@@ -267,10 +269,13 @@ class Art32Error(Exception):
         return self.code.exit_status
 
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
 def from_defect(error: Exception) -> Art32Error:
     """Return what to show of an unforeseen error: its type and place alone.
 
-    Its text may hold anything.
+    Its text may hold anything. A disk without room may show anywhere, and is no defect.
     """
     frames = []
     trace = error.__traceback__
@@ -280,6 +285,12 @@ def from_defect(error: Exception) -> Art32Error:
             frames.append(f"{name}:{trace.tb_lineno}")
         trace = trace.tb_next
     place = frames[-1] if frames else "?"
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return Art32Error(
+            Code.DISK,
+            f"{os.strerror(error.errno).lower()}, at `{place}`",
+            hint="df -h; then run the same again: nothing that was stored before is affected",
+        )
     number = f" (errno {error.errno})" if isinstance(error, OSError) and error.errno else ""
     return Art32Error(
         Code.DEFECT,

@@ -258,3 +258,43 @@ def test_attacks_on_a_real_nginx(place: Place) -> None:
     }, log.decode()
     assert findings["http-secret-files"].severity == "critical"  # it was served
     assert {one.who for one in findings.values()} == {"127.0.0.1"}
+
+
+def test_guessed_passwords_in_the_error_log_of_a_real_nginx(place: Place) -> None:
+    if shutil.which("nginx", path="/usr/sbin") is None:
+        pytest.skip("nginx is not installed: scripts/system-packages test")
+    here, port = place.directory, free_port()
+    (here / "web").mkdir()
+    (here / "web" / "index.html").write_text("hello")
+    (here / "users").write_text("alice:{PLAIN}right\n")
+    (here / "users").chmod(0o644)
+    (here / "nginx.conf").write_text(
+        f"daemon off; pid {here}/pid; error_log {here}/error;\nevents {{}}\nhttp {{\n"
+        f" client_body_temp_path {here}/b; proxy_temp_path {here}/p; fastcgi_temp_path {here}/f;\n"
+        f" uwsgi_temp_path {here}/u; scgi_temp_path {here}/s; access_log off;\n"
+        " limit_req_zone $binary_remote_addr zone=slow:1m rate=1r/m;\n"
+        f" server {{ listen 127.0.0.1:{port}; root {here}/web;\n"
+        f"  auth_basic x; auth_basic_user_file {here}/users;\n"
+        "  location /slow { limit_req zone=slow; auth_basic off; } }\n}\n"
+    )
+    accusing = f'x": password mismatch, client: {INNOCENT}, server: , request: "GET / H", host: "y'
+    users = ["alice", "nosuch", accusing, "bob", "alice"]
+    with started(["nginx", "-c", str(here / "nginx.conf")], place, "nginx"):
+        until(lambda: listening(port), "nginx listens")
+        for user in users:
+            name = base64.b64encode(f"{user}:wrong".encode()).decode()
+            client = http.client.HTTPConnection("127.0.0.1", port)
+            client.request("GET", "/", headers={"Authorization": f"Basic {name}"})
+            assert client.getresponse().status == 401
+            client.close()
+        for _ in range(25):
+            client = http.client.HTTPConnection("127.0.0.1", port)
+            client.request("GET", "/slow")
+            client.getresponse().read()
+            client.close()
+        log = (here / "error").read_bytes()
+    findings = found(log, "auto")
+    assert findings["error-login-failed"].count == len(users), log.decode()
+    assert findings["error-login-failed"].who == "127.0.0.1"
+    assert findings["error-requests-limited"].count >= 20
+    assert not any(one.may_ban for one in findings.values())
