@@ -119,13 +119,17 @@ pub fn rfind(text: &[u8], byte: u8) -> Option<usize> {
 
 /// Where a byte is first, or the length of the text.
 pub fn find_byte(text: &[u8], byte: u8) -> usize {
+    const ONES: u64 = u64::MAX / 255;
     let mut place = 0;
-    for chunk in text.chunks_exact(32) {
-        // without a way out, so that all 32 are compared at once
-        if chunk.iter().fold(false, |found, &each| found | (each == byte)) {
-            break;
+    while let Some(eight) = text.get(place..place + 8) {
+        // a byte of zero where the wanted one is; the lowest that is told so is one
+        let eight: [u8; 8] = eight.try_into().unwrap_or_default();
+        let other = u64::from_le_bytes(eight) ^ (ONES * u64::from(byte));
+        let zeros = other.wrapping_sub(ONES) & !other & (ONES << 7);
+        if zeros != 0 {
+            return place + zeros.trailing_zeros() as usize / 8;
         }
-        place += 32;
+        place += 8;
     }
     skip(text, place, |each| each != byte)
 }

@@ -215,10 +215,8 @@ impl Config {
 
 /// Up to eight bytes as a number, in small letters.
 fn packed(text: &[u8]) -> Option<u64> {
-    let mut small = [0u8; 8];
-    small.get_mut(..text.len())?.copy_from_slice(text);
-    small.make_ascii_lowercase();
-    Some(u64::from_be_bytes(small))
+    let small = text.iter().map(|byte| u64::from(byte.to_ascii_lowercase()));
+    (text.len() <= 8).then(|| small.fold(0, |number, byte| number << 8 | byte))
 }
 
 /// Whether a list of small-lettered texts holds a text in any case.

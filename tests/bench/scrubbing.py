@@ -61,9 +61,7 @@ with open(sys.argv[1], "rb") as source, open(sys.argv[2], "wb") as target:
 
 
 def make_log(path: Path, size: int) -> None:
-    """Write a log of about `size` bytes, unless it is there."""
-    if path.exists() and abs(path.stat().st_size - size) < MIB:
-        return
+    """Write a log of about `size` bytes, of which what is over 256 MiB comes again."""
     source = random.Random(7)
     clients = [_client(source) for _ in range(CLIENTS)]
     written = 0
@@ -124,7 +122,7 @@ def scrub(setting: Setting, size: int) -> None:
     room.mkdir(mode=0o700, exist_ok=True)
     try:
         make_log(room / "log", size)
-        make_hostile(room / "hostile", SLICE)
+        make_hostile(room / "hostile", size // 4)
         with (room / "log").open("rb") as file:
             (room / "slice").write_bytes(file.read(SLICE))
         (room / "arrow.py").write_text(_ARROW)
