@@ -12,7 +12,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
 	--exclude-newer P7D --custom-compile-command 'make lock'
 
-.PHONY: help demo plan test test-all check format docs lock bench fuzz wheel clean environment packages
+.PHONY: help demo rehearse plan test test-all check format docs lock bench fuzz wheel clean environment packages
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -59,6 +59,11 @@ format: ## Format the code and mend what ruff can mend.
 docs: ## Write the generated pages under docs/.
 	@scripts/environment dev
 	$(BIN)/python scripts/generate_docs.py
+
+rehearse: ## Destroy a PostgreSQL server under load and build it again from the store (REHEARSE='--help').
+	@scripts/system-packages rehearse
+	@scripts/environment agent
+	$(BIN)/python -m rehearse $(REHEARSE)
 
 lock: ## Pin the newest versions that are at least a week old, with hashes.
 	@scripts/environment dev

@@ -72,10 +72,11 @@ def test_every_configuration_is_valid_as_it_stands(tmp_path: Path) -> None:
 
 def test_a_part_of_a_configuration_is_valid_behind_a_whole_one(tmp_path: Path) -> None:
     parts = [text for language, note, text in BLOCK.findall(README) if note.strip() == "part"]
-    assert len(parts) == 3
+    assert len(parts) == 4
     file = tmp_path / "agent.toml"
     file.write_text("\n".join([blocks("toml")[0], *parts]))
     config = load(file)
+    assert config.sources[-1].kind == "basebackup"
     assert config.drill.checks[0].source == "app"
     assert config.logs.rotate[0].name == "nginx-access"
     assert [root.fingerprint for root in config.pins.roots] == [ROOT_KEY]
