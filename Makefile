@@ -70,9 +70,9 @@ lock: ## Pin the newest versions that are at least a week old, with hashes.
 	$(COMPILE) requirements/build.in -o requirements/build.txt
 	$(COMPILE) pyproject.toml -o requirements/agent.txt
 	$(COMPILE) pyproject.toml --extra s3 -c requirements/agent.txt -o requirements/agent-s3.txt
-	$(COMPILE) pyproject.toml --extra s3 --extra logs --extra health -c requirements/agent-s3.txt -o requirements/agent-host.txt
+	$(COMPILE) pyproject.toml --extra s3 --extra logs --extra health --extra report -c requirements/agent-s3.txt -o requirements/agent-host.txt
 	$(COMPILE) pyproject.toml --extra infra --extra aws -c requirements/agent-host.txt -o requirements/infra.txt
-	$(COMPILE) pyproject.toml --extra s3 --extra logs --extra health --extra infra --extra aws --extra dev -c requirements/infra.txt -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra s3 --extra logs --extra health --extra report --extra infra --extra aws --extra dev -c requirements/infra.txt -o requirements/dev.txt
 	$(COMPILE) requirements/checkov.in -o requirements/checkov.txt
 
 bench: ## Measure beside a bare pipeline, restic, borg and duplicity (long; BENCH='--help').

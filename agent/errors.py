@@ -174,6 +174,8 @@ class Code(Enum):
         "no generation of the stack can be made from this snapshot as it is",
     )
     OUTPUT_FAILED = ("output-failed", ExitStatus.SOURCE, "standard output takes no more")
+    REPORT_REFUSED = ("report-refused", ExitStatus.PERMISSION, "Rollbar refuses the access token")
+    REPORT_UNSENT = ("report-unsent", ExitStatus.TRY_AGAIN, "a report waits, Rollbar took none")
     RUNBOOK_MISSING = ("runbook-missing", ExitStatus.USAGE, "there is no such runbook")
     RUNBOOK_INVALID = ("runbook-invalid", ExitStatus.DEFECT, "a runbook's file has mistakes")
     RUNBOOK_STOPPED = (
@@ -243,6 +245,8 @@ RUNBOOKS: dict[Code, str] = {
     Code.SNAPSHOT_UNFIT: "snapshot-restore",
     Code.POINT_UNREACHABLE: "restore-to-a-point-in-time",
     Code.RECOVERY_FAILED: "restore-to-a-point-in-time",
+    Code.REPORT_REFUSED: "rollbar-silent",
+    Code.REPORT_UNSENT: "rollbar-silent",
     Code.DISK: "disk-full",
 }
 """The page under `runbooks/` for each condition that a page can mend."""

@@ -235,7 +235,7 @@ def _is(path: Path, descriptor: int) -> bool:
 
 
 @contextlib.contextmanager
-def lock(path: Path, *, what: str, wait: bool = False) -> Iterator[None]:
+def lock(path: Path, *, what: str, wait: bool = False, mode: int = 0o600) -> Iterator[None]:
     """Hold an exclusive lock for the block.
 
     When another process holds it, wait, or else raise LOCKED at once.
@@ -244,7 +244,7 @@ def lock(path: Path, *, what: str, wait: bool = False) -> Iterator[None]:
     """
     try:
         make_directory(path.parent)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     except OSError as error:
         refused = error.errno in (errno.EACCES, errno.EPERM)
         raise Art32Error(

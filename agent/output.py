@@ -26,7 +26,8 @@ class Answer:
 
     `schema` names the shape of `data`; `lines` is what people read; `warnings` are sentences;
     `status` is the exit status; `summary` is what monitoring shows, by default the warnings or
-    the last line.
+    the last line. `errors` are what failed, each with what it is about, and `done` what succeeded,
+    such as sources: neither is printed, both are reported.
     """
 
     schema: str
@@ -35,6 +36,8 @@ class Answer:
     warnings: Sequence[str] = field(default=())
     status: ExitStatus = ExitStatus.OK
     summary: str = ""
+    errors: Sequence[tuple[str, Art32Error]] = field(default=())
+    done: Sequence[str] = field(default=())
 
 
 def size(count: float) -> str:

@@ -100,6 +100,14 @@ def run(
     return Completed(done.returncode, done.stdout, done.stderr)
 
 
+def detach(argv: Sequence[str]) -> None:
+    """Start a program by its path that lives on without us and says nothing, and do not wait for
+    it; what keeps it from starting is nobody's failure."""
+    nowhere = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
+    with contextlib.suppress(OSError):
+        os.posix_spawn(argv[0], list(argv), environment(), file_actions=nowhere, setsid=True)
+
+
 _STARTS = (b"#!", b"\x7fE")  # what setpriv(1) and the kernel run alike
 
 

@@ -14,6 +14,7 @@ pytest_plugins = [
     "tests.fixtures.terraform",
     "tests.fixtures.aws",
     "tests.fixtures.snapshots",
+    "tests.fixtures.rollbar",
 ]
 
 # a busy machine is no defect: no example has a time limit of its own

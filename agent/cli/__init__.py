@@ -6,6 +6,7 @@ This module is the single place where errors become exit statuses and signals be
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 import signal
@@ -24,6 +25,7 @@ from agent.errors import Art32Error, Code, ExitStatus, Interrupted, from_defect
 if TYPE_CHECKING:
     from agent.config.model import Configuration
 
+VERB = "art32.verb"
 DEFAULT_CONFIG = "/etc/art32/agent.toml"
 VERBS = {
     "backup": "make, list, verify, prune and delete backups",
@@ -33,6 +35,7 @@ VERBS = {
     "health": "look at what is true of this host now",
     "host": "enrol hosts, and keep the list of their signing keys",
     "logs": "find attacks in logs, take personal data out, rotate, ship and restore them",
+    "report": "tell Rollbar of failures, without personal data",
     "restore": "bring a backup back",
     "runbook": "list, show and follow what to do when something is wrong",
     "snapshot": "look at a stack's snapshots at AWS, and plan a restore from one",
@@ -50,6 +53,11 @@ class Context:
 
     def load(self) -> Configuration:
         """Return the configuration; raise CONFIG_MISSING or CONFIG_INVALID."""
+        return self.loaded
+
+    @functools.cached_property
+    def loaded(self) -> Configuration:
+        """The configuration, read when it is first asked for."""
         from agent.config.load import load
 
         return load(self.config_path)
@@ -63,6 +71,7 @@ class Context:
     def finish(self, answer: output.Answer) -> NoReturn:
         """Print the answer and end with its status."""
         output.show(answer, self.form)
+        _report_answer(self, answer)
         raise SystemExit(output.exit_code(answer.status, self.form))
 
 
@@ -83,6 +92,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self._verbs:
             return None
+        ctx.meta[VERB] = f"{ctx.command_path} {cmd_name}".partition(" ")[2]
         module = importlib.import_module(f"{self._package}.{cmd_name.replace('-', '_')}")
         return cast(click.Command, module.command)
 
@@ -197,12 +207,14 @@ def _silence() -> None:
 
 
 def _run(given: list[str], form: output.Form) -> NoReturn:
+    context: click.Context | None = None
     try:
         # not `root.main`: it turns a broken pipe, of whatever file, into status 1 without a word
         with root.make_context("art32", list(given)) as context:
             root.invoke(context)
     except Art32Error as error:
         output.fail(error, form)
+        _report_error(context, error)
         sys.exit(output.exit_code(error.exit_status, form))
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
@@ -218,11 +230,31 @@ def _run(given: list[str], form: output.Form) -> NoReturn:
         if _of_output(error):
             raise
         output.fail(from_defect(error), form)
+        _report_error(context, from_defect(error), error)
         sys.exit(output.exit_code(ExitStatus.DEFECT, form))
     except Exception as error:  # noqa: BLE001 - the one place where a defect becomes a status
         output.fail(from_defect(error), form)
+        _report_error(context, from_defect(error), error)
         sys.exit(output.exit_code(ExitStatus.DEFECT, form))
     sys.exit(int(ExitStatus.OK))
+
+
+def _report_error(
+    context: click.Context | None, error: Art32Error, cause: Exception | None = None
+) -> None:
+    """Have an error reported when it has been printed; only where a configuration was read."""
+    found = None if context is None else context.obj
+    if context is not None and isinstance(found, Context) and "loaded" in vars(found):
+        from agent.cli import _report
+
+        _report.error(found, str(context.meta.get(VERB, "")), error, cause)
+
+
+def _report_answer(context: Context, answer: output.Answer) -> None:
+    if "loaded" in vars(context):
+        from agent.cli import _report
+
+        _report.answer(context, str(click.get_current_context().meta.get(VERB, "")), answer)
 
 
 def _no_verb(error: click.exceptions.NoArgsIsHelpError, form: output.Form) -> NoReturn:

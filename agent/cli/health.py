@@ -73,6 +73,10 @@ def command(
 
         place = region or getattr(config.store, "region", None) or "eu-central-1"
         put(found, namespace=namespace, host=config.host, region=place)
+    if saved is None and not checks:
+        from agent.cli import _report
+
+        _report.checks(context, found)
     context.finish(examine.answer(found))
 
 

@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, Field, field_validator, model_validator
 from agent.config.drill import Drill
 from agent.config.health import Health
 from agent.config.logs import Logs
+from agent.config.report import Report
 from agent.config.section import Section
 from agent.config.service import Service
 from agent.config.sources import AnySource
@@ -315,6 +316,7 @@ class Configuration(Section):
     health: Health = Field(default_factory=lambda: Health())
     logs: Logs = Field(default_factory=lambda: Logs())
     service: Service = Field(default_factory=lambda: Service())
+    report: Report = Field(default_factory=lambda: Report())
 
     @field_validator("host")
     @classmethod

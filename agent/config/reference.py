@@ -27,6 +27,7 @@ from agent.config.model import (
     Signing,
     Wal,
 )
+from agent.config.report import Report
 from agent.config.service import Service
 
 _ESCROW = {
@@ -68,6 +69,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel], dict[str, str]], ...] = (
     ("[[logs.rotate]]", RotatedLog, {"preset": '"nginx"'}),
     ("[logs.retention]", LogRetention, {}),
     ("[service]", Service, {}),
+    ("[report]", Report, {}),
     ("[[sources]]", sources.PostgreSQLSource, {"kind": '"postgresql"', "name": '"app"'}),
     ("[[sources]]", sources.BaseBackupSource, {"kind": '"basebackup"', "name": '"server"'}),
     ("[[sources]]", sources.MySQLSource, {"kind": '"mysql"', "name": '"shop"'}),

@@ -18,6 +18,7 @@ from tests.fixtures.databases import PostgreSQLServer
 from tests.fixtures.hosts import Estate, Machine
 from tests.fixtures.keys import Keys
 from tests.fixtures.repository import MakeRepository, Repository, text
+from tests.fixtures.rollbar import Rollbar
 from tests.fixtures.s3 import LOCKED, S3Server
 from tests.runbooks.world import World
 
@@ -435,3 +436,26 @@ def test_the_key_of_a_compromised_host_is_retired_in_the_list(
     assert first in shown
     world.undoes("host-compromised")
     assert not world.verified("host-compromised")
+
+
+def test_reports_that_rollbar_refuses_go_out_with_a_new_token(
+    make_repository: MakeRepository, rollbar_server: Rollbar, tmp_path: Path
+) -> None:
+    token, fresh = tmp_path / "token", tmp_path / "fresh"
+    for path, character in ((token, "a"), (fresh, "b")):
+        path.write_text(character * 32 + "\n")
+        path.chmod(0o600)
+    site = make_repository(
+        f'[report]\ntoken_file = {text(token)}\nendpoint = "{rollbar_server.address}/api/1/"'
+    )
+    rollbar_server.refused = {"a" * 32}
+    world = World(tmp_path, site, {"TOKEN": str(token), "NEW_TOKEN": str(fresh)})
+    assert world.art32("backup", "run").returncode == 78  # nothing to back up: that is reported
+    deadline = time.monotonic() + 60
+    while not rollbar_server.requests and time.monotonic() < deadline:
+        time.sleep(0.05)  # a process of its own sends it
+    assert rollbar_server.items == []
+    world.mends("rollbar-silent")
+    assert "config-invalid" in [one["body"]["message"].get("code") for one in rollbar_server.items]
+    assert token.read_text() == fresh.read_text()
+    assert token.stat().st_mode & 0o777 == 0o600

@@ -124,7 +124,9 @@ def _run_answer(results: list[RunResult], warnings: list[str], form: output.Form
     if form == "nagios":
         failed = [f"{one.source}: {one.error.sentence}" for one in results if one.error]
         found = [*failed, *found]
-    return output.Answer("art32.backup.run/1", data, lines, found, status)
+    told = [(result.source, result.error) for result in results if result.error is not None]
+    done = [result.source for result in results if result.error is None]
+    return output.Answer("art32.backup.run/1", data, lines, found, status, errors=told, done=done)
 
 
 def _made_line(made: Made) -> str:

@@ -60,9 +60,10 @@ def command(
 
 
 def _serve(config: Configuration, names: tuple[str, ...]) -> list[Flow]:
+    from agent.cli._report import attacks
     from agent.logs.pipe import start
 
-    return start.serve(config, names)
+    return start.serve(config, names, told=attacks(config))
 
 
 def _filter(context: Context, to: str, *, fsync: bool, confirm: bool) -> Flow:

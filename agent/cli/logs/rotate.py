@@ -74,7 +74,12 @@ def _answer(results: list[Rotation], warnings: list[str], form: output.Form) -> 
     lines = [line for result in results for line in _lines(result)]
     data = [_entry(result) for result in results]
     return output.Answer(
-        "art32.logs.rotate/1", data, lines or ([] if errors else ["nothing was due"]), found, status
+        "art32.logs.rotate/1",
+        data,
+        lines or ([] if errors else ["nothing was due"]),
+        found,
+        status,
+        errors=[(result.log, error) for result in results for error in result.errors],
     )
 
 

@@ -20,6 +20,7 @@ def command(context: Context, once: bool) -> None:
     Runs until SIGTERM. It survives kill -9: the next run goes on where the last checkpoint stands,
     and no line counts twice.
     """
+    from agent.cli._report import attacks
     from agent.errors import Art32Error, Code, ExitStatus
     from agent.logs.scrub import open_scrubber
     from agent.logs.watch import run
@@ -35,7 +36,14 @@ def command(context: Context, once: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     scrubber = open_scrubber(config.logs.scrub)
-    watcher = run(config.logs.scan, config.logs.watch, stop=stop, scrub=scrubber.scrub, once=once)
+    watcher = run(
+        config.logs.scan,
+        config.logs.watch,
+        stop=stop,
+        scrub=scrubber.scrub,
+        once=once,
+        told=attacks(config),
+    )
     found = len(watcher.scanner.findings())
     lines = sum(seen.lines for seen in watcher.scanner.seen.values())
     context.finish(

@@ -10,7 +10,7 @@ from agent import clock, output
 from agent.config.logs_scan import Scan
 from agent.errors import Art32Error, from_defect
 from agent.logs.scan import open_scanner
-from agent.logs.scan.publish import publish
+from agent.logs.scan.publish import Told, publish
 
 _PUBLISH_SECONDS = 60.0
 
@@ -19,8 +19,11 @@ class Scanning:
     """A scanner for all pipes of this process. It must never stop the log: what goes wrong is told
     once, and lines are written on."""
 
-    def __init__(self, settings: Scan, scrub: Callable[[bytes], bytes]) -> None:
+    def __init__(
+        self, settings: Scan, scrub: Callable[[bytes], bytes], told: Told | None = None
+    ) -> None:
         self._settings = settings
+        self._on_new = told
         self._scanner = open_scanner(settings, scrub=scrub)
         self._segment = secrets.token_hex(8)  # this process's lines have no name that lasts
         self._offsets: dict[str, int] = {}
@@ -45,7 +48,9 @@ class Scanning:
         """Write what was found where `art32 logs digest` and health look."""
         self._due = clock.monotonic() + _PUBLISH_SECONDS
         try:
-            warnings = publish(self._settings, self._scanner, "pipe", day=self._day)
+            warnings = publish(
+                self._settings, self._scanner, "pipe", day=self._day, told=self._on_new
+            )
         except Art32Error as error:
             warnings = [error.sentence]
         for warning in warnings:

@@ -26,12 +26,14 @@ from agent.logs.scrub.shared_keys import directories, open_keys
 
 if TYPE_CHECKING:
     from agent.logs.pipe.scanning import Scanning
+    from agent.logs.scan.publish import Told
 
 Observe = Callable[[str, bytes], object]
 
 
-def serve(config: Configuration, names: Sequence[str]) -> list[Flow]:
+def serve(config: Configuration, names: Sequence[str], *, told: Told | None = None) -> list[Flow]:
     """Serve the named pipes of the configuration, or all, until a signal; return what became.
+    `told` hears of new attacks.
 
     Raise CONFIG_INVALID or USAGE when there is none such, LOCKED when another process serves one,
     and whatever keeps an entrance or an output from being opened, before any line is taken.
@@ -42,7 +44,8 @@ def serve(config: Configuration, names: Sequence[str]) -> list[Flow]:
     flows: list[Flow] = []
     wanted = chosen(config, names)
     scrubbers = _scrubbers(config)
-    scanning = _scanning(config, scrubbers) if any(pipe.scan for pipe in wanted) else None
+    seen = any(pipe.scan for pipe in wanted)
+    scanning = _scanning(config, scrubbers, told) if seen else None
     try:
         for pipe in wanted:
             entrance = sockets.open_entrance(pipe, passed)
@@ -65,10 +68,12 @@ def _scrubbers(config: Configuration) -> Callable[[Scrub], DailyScrubber]:
     return lambda settings: DailyScrubber(settings, keys, rotated=rotated)
 
 
-def _scanning(config: Configuration, scrubbers: Callable[[Scrub], DailyScrubber]) -> Scanning:
+def _scanning(
+    config: Configuration, scrubbers: Callable[[Scrub], DailyScrubber], told: Told | None
+) -> Scanning:
     from agent.logs.pipe.scanning import Scanning
 
-    return Scanning(config.logs.scan, scrubbers(config.logs.scrub).scrub)
+    return Scanning(config.logs.scan, scrubbers(config.logs.scrub).scrub, told)
 
 
 def chosen(config: Configuration, names: Sequence[str]) -> list[LogPipe]:

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,6 +33,8 @@ MOST_FINDINGS = 10_000
 RECORD_DAYS = 62
 _DUTY_DAYS = 2  # a segment is a duty of its own, once
 _MOST_DUTIES = 100
+Told = Callable[[Mapping[str, int], frozenset[str]], object]
+"""Is told how many attacks are new by the id of their rule, and which of the rules are severe."""
 _FINDINGS = "findings.jsonl"
 _STATE = "state.json"
 
@@ -43,6 +46,7 @@ def publish(
     *,
     day: str | None = None,
     not_looked_at: Mapping[str, str] | None = None,
+    told: Told | None = None,
 ) -> list[str]:
     """Write what a scanner has found since it was opened or began its day; return warnings.
 
@@ -55,7 +59,8 @@ def publish(
     try:
         files.make_directory(directory)
         with files.lock(directory / "lock", what="publishing findings", wait=True):
-            kept = _merge(_read(directory / _FINDINGS), scanner.changed(), now.timestamp())
+            known = _read(directory / _FINDINGS)
+            kept = _merge(known, scanner.changed(), now.timestamp())
             warnings = _ban(settings, kept, now)
             lines = "".join(json.dumps(_document(one)) + "\n" for one in kept)
             files.replace(directory / _FINDINGS, lines.encode())
@@ -69,7 +74,17 @@ def publish(
             f"findings cannot be written to `{directory}`: {error.strerror}",
             hint="it must be on a healthy disk and belong to the user who runs art32",
         ) from error
+    if told is not None:
+        _tell(told, known, kept)
     return warnings + report.weaknesses(scanner, settings)
+
+
+def _tell(told: Told, known: Sequence[Finding], kept: Sequence[Finding]) -> None:
+    before = {one.id for one in known}
+    fresh = [one for one in kept if one.id not in before]
+    if fresh:
+        severe = frozenset(one.rule for one in fresh if one.severity in ("high", "critical"))
+        told(Counter(one.rule for one in fresh), severe)
 
 
 def _document(one: Finding) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from agent import clock, files, output
 from agent.config.logs_scan import Scan, Watch
 from agent.errors import Art32Error, Code
 from agent.logs.scan import Scanner, open_scanner
-from agent.logs.scan.publish import publish
+from agent.logs.scan.publish import Told, publish
 from agent.logs.watch.follow import Followed
 from agent.logs.watch.tail import NotFollowed, Tail
 from agent.notify import Manager
@@ -36,11 +36,17 @@ class Watcher:
     """Files, scanner and checkpoint. Not for several threads."""
 
     def __init__(
-        self, settings: Scan, watch: Watch, *, scrub: Callable[[bytes], bytes] | None = None
+        self,
+        settings: Scan,
+        watch: Watch,
+        *,
+        scrub: Callable[[bytes], bytes] | None = None,
+        told: Told | None = None,
     ) -> None:
         self._settings = settings
         self._watch = watch
         self._scrub = scrub
+        self._told = told
         self._path = settings.directory / _STATE
         self._known: set[str] = set()
         self._next_look = 0.0
@@ -134,7 +140,12 @@ class Watcher:
         """Write findings, record and the state for health."""
         missed = {**self.followed.missed, **self.followed.lost}
         for warning in publish(
-            self._settings, self.scanner, "watch", day=self._day, not_looked_at=missed
+            self._settings,
+            self.scanner,
+            "watch",
+            day=self._day,
+            not_looked_at=missed,
+            told=self._told,
         ):
             self._say(warning)
 
@@ -181,8 +192,10 @@ def run(
     stop: threading.Event,
     scrub: Callable[[bytes], bytes] | None = None,
     once: bool = False,
+    told: Told | None = None,
 ) -> Watcher:
-    """Follow until `stop` is set, or with `once` until the present end of every file.
+    """Follow until `stop` is set, or with `once` until the present end of every file; `told` hears
+    of new attacks.
 
     Raise LOCKED when another run follows with the same directory.
     """
@@ -190,7 +203,7 @@ def run(
 
     manager = Manager()
     with files.lock(settings.directory / _LOCK, what="`art32 logs watch`"):
-        watcher = Watcher(settings, watch, scrub=scrub)
+        watcher = Watcher(settings, watch, scrub=scrub, told=told)
         with Events([one.path.parent for one in watch.files], stop) as events:
             manager.tell("READY=1")
             while not stop.is_set():

@@ -37,7 +37,7 @@ EXCEPTIONS = {
         "renames in directories of other users, holds leases on their files, signals their daemons",
     ),
 }
-NOT_YET = {"report", "drill"}
+NOT_YET = {"drill"}
 
 
 def settings(path: Path) -> dict[str, list[str]]:
