@@ -13,6 +13,7 @@ import fcntl
 import functools
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -31,6 +32,37 @@ _NO_LINK = (
     errno.EXDEV,
     errno.ENOENT,
 )
+
+
+def private_mode(directory: Path, *, directories: bool = False) -> int:
+    """Return the mode of what is private in a directory: its owner's alone, and its group's too
+    where the directory is setgid and the group may write to it.
+
+    So units with users of their own share one state: `/var/lib/art32` has mode 2770.
+    """
+    try:
+        mode = directory.stat().st_mode
+    except OSError:
+        mode = 0
+    if mode & stat.S_ISGID and mode & stat.S_IWGRP:
+        return 0o770 if directories else 0o660
+    return 0o700 if directories else 0o600
+
+
+def open_private(path: Path, mode: int | None = None) -> int:
+    """Open a file to read and write, made with a mode, by default `private_mode`, when it is not
+    there; never through a symbolic link. Raise OSError."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return os.open(path, flags, 0o600)
+    try:
+        os.fchmod(descriptor, private_mode(path.parent) if mode is None else mode)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def sync_directory(directory: Path) -> None:
@@ -53,13 +85,16 @@ def rename_without_replacing(source: Path, target: Path) -> None:
         raise OSError(number, os.strerror(number), str(target))
 
 
-def create(path: Path, data: bytes | bytearray | memoryview, *, mode: int = 0o600) -> None:
+def create(path: Path, data: bytes | bytearray | memoryview, *, mode: int | None = None) -> None:
     """Write a new file, whole and durable, or leave nothing; raise FileExistsError when it exists.
+
+    Its mode is `private_mode` unless said.
 
     The bytes are first in a file without a name (O_TMPFILE), so that a kill leaves no litter;
     where the file system has no such files, a temporary name in the same directory does.
     """
     directory = path.parent
+    mode = private_mode(directory) if mode is None else mode
     try:
         descriptor = os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, mode)
     except OSError as error:
@@ -125,7 +160,7 @@ def _name(temporary: Path, path: Path) -> None:
         temporary.unlink()
 
 
-def replace(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+def replace(path: Path, data: bytes, *, mode: int | None = None) -> None:
     """Write a file of our own durably under its name, in place of what stood there."""
     temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}.tmp"
     create(temporary, data, mode=mode)
@@ -162,13 +197,22 @@ def _write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def make_directory(path: Path, *, mode: int = 0o700) -> None:
-    """Create a directory and its parents, durably; harmless when it is there."""
+def make_directory(path: Path, *, mode: int | None = None) -> None:
+    """Create a directory and its parents, durably; harmless when it is there.
+
+    Its mode is `private_mode` unless said.
+    """
     if path.is_dir():
         return
     make_directory(path.parent, mode=mode)
     with contextlib.suppress(FileExistsError):
-        path.mkdir(mode=mode)
+        chosen = private_mode(path.parent, directories=True) if mode is None else mode
+        path.mkdir(mode=chosen)
+        # The kernel passes setgid on. A unit must not even name it (RestrictSUIDSGID=), but has the
+        # umask that it needs; who is no unit gives back what his umask took away.
+        made = stat.S_IMODE(path.stat().st_mode)
+        if made & stat.S_ISGID and made & 0o777 != chosen:
+            path.chmod(chosen | stat.S_ISGID)
     sync_directory(path.parent)
 
 
@@ -235,7 +279,7 @@ def _is(path: Path, descriptor: int) -> bool:
 
 
 @contextlib.contextmanager
-def lock(path: Path, *, what: str, wait: bool = False, mode: int = 0o600) -> Iterator[None]:
+def lock(path: Path, *, what: str, wait: bool = False, mode: int | None = None) -> Iterator[None]:
     """Hold an exclusive lock for the block.
 
     When another process holds it, wait, or else raise LOCKED at once.
@@ -244,7 +288,7 @@ def lock(path: Path, *, what: str, wait: bool = False, mode: int = 0o600) -> Ite
     """
     try:
         make_directory(path.parent)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        descriptor = open_private(path, mode)
     except OSError as error:
         refused = error.errno in (errno.EACCES, errno.EPERM)
         raise Art32Error(

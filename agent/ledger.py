@@ -47,8 +47,7 @@ class Ledger:
         """
         try:
             files.make_directory(self.path.parent)
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(self.path, flags, 0o600)
+            descriptor = files.open_private(self.path)
         except OSError as error:
             raise self._unwritable(error) from error
         try:

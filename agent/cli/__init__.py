@@ -37,6 +37,7 @@ VERBS = {
     "logs": "find attacks in logs, take personal data out, rotate, ship and restore them",
     "report": "tell Rollbar of failures, without personal data",
     "restore": "bring a backup back",
+    "service": "have systemd run what the configuration asks for",
     "runbook": "list, show and follow what to do when something is wrong",
     "snapshot": "look at a stack's snapshots at AWS, and plan a restore from one",
     "wal": "archive PostgreSQL's write-ahead log as it is written, and bring it back",

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from agent.config import credentials
 from agent.config.model import Configuration, fingerprint_file
 from agent.errors import Art32Error, Code
 
@@ -42,7 +43,7 @@ def load(path: Path) -> Configuration:
         raise Art32Error(
             Code.CONFIG_INVALID, f"`{path}` holds a number or a nesting beyond all measure"
         ) from error
-    return parse(_with_own_key(document), origin=str(path))
+    return parse(_with_own_key(credentials.found(document)), origin=str(path))
 
 
 def _with_own_key(document: dict[str, Any]) -> dict[str, Any]:

@@ -295,3 +295,40 @@ def test_a_claim_that_was_never_written_is_removed_and_a_link_is_not_followed(
     (tmp_path / "link").symlink_to("/etc/passwd")
     with pytest.raises(OSError, match="link"):
         found(tmp_path)
+
+
+class TestSharedDirectories:
+    """A directory that is setgid and its group's to write to is shared by users of one duty."""
+
+    @pytest.mark.parametrize("umask", [0o022, 0o007, 0o077])
+    def test_whoever_writes_first_writes_for_the_group(self, tmp_path: Path, umask: int) -> None:
+        tmp_path.chmod(0o2770)
+        before = os.umask(umask)
+        try:
+            files.create(tmp_path / "created", b"x")
+            files.replace(tmp_path / "replaced", b"x")
+            with files.lock(tmp_path / "locks" / "deep" / "lock", what="it"):
+                pass
+        finally:
+            os.umask(before)
+        modes = {
+            str(path.relative_to(tmp_path)): oct(stat.S_IMODE(path.stat().st_mode))
+            for path in tmp_path.rglob("*")
+        }
+        assert modes == {
+            "created": "0o660",
+            "replaced": "0o660",
+            "locks": "0o2770",
+            "locks/deep": "0o2770",
+            "locks/deep/lock": "0o660",
+        }
+
+    @pytest.mark.parametrize("mode", [0o770, 0o2750, 0o700])
+    def test_any_other_directory_keeps_its_files_private(self, tmp_path: Path, mode: int) -> None:
+        tmp_path.chmod(mode)
+        files.create(tmp_path / "created", b"x")
+        with files.lock(tmp_path / "lock", what="it"):
+            pass
+        files.make_directory(tmp_path / "below")
+        found = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+        assert found == {"created": 0o600, "lock": 0o600, "below": 0o700}

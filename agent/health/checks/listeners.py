@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import ipaddress
+import re
+import shutil
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 
+from agent import run
 from agent.health.checks import Situation
 from agent.health.result import Result, State
 
 _RUNBOOK = "host-compromised"
+_CGROUPS = Path("/sys/fs/cgroup")
+_SOCKET = re.compile(
+    r"^(?P<protocol>tcp|udp) .*?:(?P<port>\d+)\s+\S+\s.*?cgroup:(?P<cgroup>/\S*)", re.MULTILINE
+)
 
 
 def look(situation: Situation) -> Iterator[Result]:
@@ -72,7 +80,40 @@ def _listening() -> dict[tuple[str, int], set[str | None]]:
         if not open_ or not one.laddr or _is_loopback(one.laddr.ip):
             continue
         found.setdefault(("tcp" if tcp else "udp", one.laddr.port), set()).add(_program(one.pid))
+    if any(None in programs for programs in found.values()):
+        _ask_for_cgroups(found)
     return found
+
+
+def _ask_for_cgroups(found: dict[tuple[str, int], set[str | None]]) -> None:
+    """Name the programs that only root sees behind their sockets: by the socket's control group.
+
+    The kernel tells anybody to which one a socket belongs (ss(8), --cgroup), and who is in it. The
+    program is one of the unit's then: no more is needed to see that it is the wrong unit's.
+    """
+    program = shutil.which("ss", path="/usr/bin:/bin:/usr/sbin:/sbin")
+    if program is None:
+        return
+    done = run.run([program, "--no-header", "-lntu", "--cgroup"], timeout=30)
+    for line in _SOCKET.finditer(done.stdout.decode("utf-8", "replace")):
+        programs = found.get((line["protocol"], int(line["port"])))
+        if programs is not None and None in programs:
+            names = _members(line["cgroup"])
+            if names:
+                programs.discard(None)
+                programs |= names
+
+
+def _members(cgroup: str) -> set[str | None]:
+    if cgroup == "/":  # of no unit
+        return set()
+    for place in (_CGROUPS, _CGROUPS / "unified", _CGROUPS / "systemd"):
+        try:
+            pids = (place / cgroup.lstrip("/") / "cgroup.procs").read_text().split()
+        except OSError:
+            continue
+        return {_program(int(pid)) for pid in pids} - {None}
+    return set()
 
 
 def _is_loopback(address: str) -> bool:

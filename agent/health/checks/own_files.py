@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import stat
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 
 from agent.health.checks import Situation
 from agent.health.result import Result, State
+
+_GROUP = "art32"
 
 
 def look(situation: Situation) -> Iterator[Result]:
@@ -43,4 +46,15 @@ def _open_to_others(path: Path, mask: int) -> bool:
         found = path.stat()
     except OSError:
         return False  # whoever needs it says that it is missing
+    if _shared(found):
+        mask &= 0o007
     return bool(stat.S_IMODE(found.st_mode) & mask) or found.st_uid not in (0, os.geteuid())
+
+
+def _shared(found: os.stat_result) -> bool:
+    """Whether it is a directory that the units share, as the package makes it."""
+    try:
+        own = grp.getgrnam(_GROUP).gr_gid
+    except KeyError:
+        return False
+    return bool(found.st_mode & stat.S_ISGID) and found.st_gid == own

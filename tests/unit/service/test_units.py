@@ -37,7 +37,11 @@ EXCEPTIONS = {
         "renames in directories of other users, holds leases on their files, signals their daemons",
     ),
 }
-NOT_YET = {"drill"}
+NOT_YET: set[str] = set()
+#: The engine of a drill is confined by namespaces that the unit's own process makes, which takes
+#: CAP_SYS_ADMIN. It runs on the isolated restorer alone. Less would take two units, of which one
+#: holds the key and the other the engine.
+DRILL = 3.5
 
 
 def settings(path: Path) -> dict[str, list[str]]:
@@ -80,8 +84,8 @@ def test_what_a_unit_starts_is_a_command_line_of_art32(service: Path) -> None:
 @pytest.mark.parametrize("service", SERVICES, ids=by_name(SERVICES))
 def test_a_unit_is_hardly_exposed(service: Path) -> None:
     most = EXCEPTIONS.get(service.name, (GOAL, ""))[0]
-    if "art32-drill" in service.name:
-        most = 2.8
+    if service.name == "art32-drill@.service":
+        most = DRILL
     done = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", "--no-pager", str(service)],
         capture_output=True,
@@ -246,7 +250,6 @@ HOUR = timedelta(hours=1)
         # two runs within what the publisher calls fresh
         ("art32-health*", timedelta(minutes=20), timedelta(minutes=8)),
         ("art32-drill@*", Drill().within_hours * HOUR, 12 * HOUR),
-        ("art32-doctor*", timedelta(days=8), timedelta()),
     ],
 )
 def test_a_timer_runs_as_often_as_the_configuration_promises(

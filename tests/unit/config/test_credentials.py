@@ -1,0 +1,34 @@
+"""Secrets that systemd hands over take the place of the paths that the configuration names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent.config import credentials
+
+DOCUMENT = {
+    "host": "db1",
+    "signing": {"key_file": "/etc/credstore/art32.signing-key"},
+    "sources": [{"password_file": "/etc/credstore/art32.pgpass", "port": 5432}],
+    "other": ["/etc/credstore/..", "/etc/credstore/", "/etc/credstore/a/b", "/etc/art32/key.asc"],
+}
+
+
+def test_by_hand_the_paths_are_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    assert credentials.found(DOCUMENT) == DOCUMENT
+
+
+def test_in_a_unit_what_it_was_given_is_found_there_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "art32.signing-key").touch()
+    (tmp_path / "b").touch()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    found = credentials.found(DOCUMENT)
+    assert found["signing"] == {"key_file": str(tmp_path / "art32.signing-key")}
+    # not given to this unit: the path stays, and whoever needs it says that it cannot be read
+    assert found["sources"] == DOCUMENT["sources"]
+    assert found["other"] == DOCUMENT["other"]

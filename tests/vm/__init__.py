@@ -1,0 +1,1 @@
+"""A virtual machine in which systemd really runs: `make vmtest`."""
