@@ -60,6 +60,7 @@ def _writer(config: Configuration) -> set[str]:
     logs = config.logs
     found = {f"art32-backup-{source.kind}@{source.name}.timer" for source in config.sources}
     wanted = {
+        "art32-wal.socket": config.wal is not None,
         "art32-logs-rotate.timer": bool(logs.rotate),
         "art32-logs-pipe.service": bool(logs.pipes),
         "art32-logs-watch.service": bool(logs.watch.files),
