@@ -8,6 +8,7 @@ Everything that comes back from a store is untrusted.
 from __future__ import annotations
 
 import hashlib
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -83,8 +84,10 @@ class Store(Protocol):
 
         Raise OBJECT_MISSING, or CORRUPT when it is larger than `limit` bytes (a store may lie).
         """
-        room = memoryview(bytearray(limit))
-        return bytes(room[: self.get_into(name, room)])
+        with mmap.mmap(-1, max(1, limit)) as room:  # pages that nothing is written to cost nothing
+            with memoryview(room)[:limit] as target:
+                length = self.get_into(name, target)
+            return room[:length]
 
     def get_into(self, name: str, target: memoryview) -> int:
         """Write the oldest version of an object to the start of some memory; return its length.
