@@ -41,6 +41,8 @@ def units(config: Configuration) -> tuple[str, ...]:
     found = {"art32-health.timer"}
     if config.service.cloudwatch_namespace is not None:
         found.add("art32-health-publish.timer")
+    if config.report.token_file is not None or config.report.heartbeats_file is not None:
+        found.add("art32-report-drain.timer")
     match config.service.role:
         case "writer":
             found |= _writer(config)

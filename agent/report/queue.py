@@ -26,7 +26,6 @@ _LOCK = "lock"
 _MOST_READ = 64 << 10
 _PATIENCE = 0.5
 _MOST_KNOWN = 500
-_SHARED = stat.S_IWGRP
 
 
 @dataclass(frozen=True)
@@ -46,12 +45,7 @@ class Queue:
         self.directory = directory
         self._most = most
         self._most_bytes = most_bytes
-        try:
-            shared = bool(directory.parent.stat().st_mode & _SHARED)
-        except OSError:
-            shared = False
-        self.file_mode = 0o660 if shared else 0o600
-        self._directory_mode = 0o2770 if shared else 0o700
+        self.file_mode = files.private_mode(directory.parent)
 
     def prepare(self) -> None:
         """Make the directory. Raise OSError."""
@@ -153,9 +147,7 @@ class Queue:
     def _made(self, name: str) -> Path:
         for path in (self.directory, self.directory / name):
             if not path.is_dir():
-                files.make_directory(path, mode=0o700)
-                with contextlib.suppress(PermissionError):
-                    path.chmod(self._directory_mode)
+                files.make_directory(path)
         return self.directory / name
 
     @staticmethod

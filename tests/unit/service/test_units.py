@@ -130,7 +130,9 @@ def test_exit_statuses_are_those_of_art32(service: Path) -> None:
 
     successes = statuses("SuccessExitStatus")
     assert ExitStatus.WARNINGS in successes
-    assert successes <= {ExitStatus.WARNINGS, ExitStatus.VERIFICATION}
+    assert successes <= {ExitStatus.WARNINGS, ExitStatus.VERIFICATION, ExitStatus.TRY_AGAIN}
+    if ExitStatus.TRY_AGAIN in successes:  # its timer tries again in five minutes
+        assert service.name == "art32-report-drain.service"
     if ExitStatus.VERIFICATION in successes:  # a failing check is a result of health
         assert "health" in command_of(service)[0]
     if found["Type"] == ["oneshot"]:
@@ -148,7 +150,7 @@ def test_exit_statuses_are_those_of_art32(service: Path) -> None:
 
 @pytest.mark.parametrize("service", SERVICES, ids=by_name(SERVICES))
 def test_a_failure_is_reported_but_not_that_of_a_report(service: Path) -> None:
-    expected = None if service.name == "art32-report@.service" else ["art32-report@%n.service"]
+    expected = None if service.name.startswith("art32-report") else ["art32-report@%n.service"]
     assert settings(service).get("OnFailure") == expected
 
 
