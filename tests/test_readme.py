@@ -55,7 +55,7 @@ def test_every_block_runs_or_says_why_not() -> None:
         for language, note, _ in BLOCK.findall(README)
         if note and note.strip() != "part"
     ]
-    assert len(notes) == 8
+    assert len(notes) == 10
     for language, note in notes:
         assert language == "sh"
         assert re.fullmatch(r"not run here: .{10,}", note)
@@ -72,7 +72,7 @@ def test_every_configuration_is_valid_as_it_stands(tmp_path: Path) -> None:
 
 def test_a_part_of_a_configuration_is_valid_behind_a_whole_one(tmp_path: Path) -> None:
     parts = [text for language, note, text in BLOCK.findall(README) if note.strip() == "part"]
-    assert len(parts) == 4
+    assert len(parts) == 5
     file = tmp_path / "agent.toml"
     file.write_text("\n".join([blocks("toml")[0], *parts]))
     config = load(file)
