@@ -110,10 +110,10 @@ def _cluster(count: int) -> Iterator[tuple[Path, list[str], Callable[[list[str]]
     )
     client("pg_ctl", "--pgdata", str(data), "--log", f"{base}/log", "-o", options, "-w", "start")
     try:
-        client("pgbench", "-i", "-s", "10", "-q")
+        client("pgbench", "-i", "-s", "5", "-q")
         ready = data / "pg_wal" / "archive_status"
         while len(names := sorted(path.stem for path in ready.glob("*.ready"))) < count:
-            client("pgbench", "-n", "-c", "4", "-t", "2000")
+            client("pgbench", "-n", "-c", "4", "-t", "500")
         yield data, names[:count], run_as
     finally:
         with contextlib.suppress(subprocess.CalledProcessError):
