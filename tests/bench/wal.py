@@ -25,7 +25,7 @@ _USER = "nobody"
 
 def table(setting: Setting, count: int) -> None:
     """Push `count` full segments of pgbench's writes to a directory, each way in turn."""
-    with _cluster(count) as (data, names, run_as):
+    with _cluster(count) as (data, names):
         size = sum((data / "pg_wal" / name).stat().st_size for name in names)
         print(f"\nWAL: {count} segments of pgbench, {size >> 20} MiB, one call after the other")
         print(
@@ -43,7 +43,7 @@ def table(setting: Setting, count: int) -> None:
         ]
         for title, prepare in ways:
             with prepare() as (command, store):
-                _row(title, command, data, names, store, size, run_as)
+                _row(title, command, data, names, store, size)
     _start()
 
 
@@ -54,7 +54,6 @@ def _row(
     names: list[str],
     store: Path,
     size: int,
-    run_as: Callable[[list[str]], list[str]],
 ) -> None:
     status = data / "pg_wal" / "archive_status"
     for name in names:
@@ -66,7 +65,7 @@ def _row(
     for name in names:
         line = command.replace("%p", f"pg_wal/{name}").replace("%f", name)
         before = time.monotonic()
-        subprocess.run(run_as(["sh", "-c", line]), cwd=data, check=True, capture_output=True)
+        subprocess.run(["sh", "-c", line], cwd=data, check=True, capture_output=True)
         times.append(1000 * (time.monotonic() - before))
         (status / f"{name}.ready").rename(status / f"{name}.done")
     wall = time.monotonic() - begun
@@ -79,7 +78,7 @@ def _row(
 
 
 @contextlib.contextmanager
-def _cluster(count: int) -> Iterator[tuple[Path, list[str], Callable[[list[str]], list[str]]]]:
+def _cluster(count: int) -> Iterator[tuple[Path, list[str]]]:
     """Run a server until it has written so many segments; it keeps them all, and runs on."""
     binaries = max(_BINARIES.glob("*/bin"), key=lambda path: int(path.parent.name))
     account = pwd.getpwnam(_USER)
@@ -114,7 +113,7 @@ def _cluster(count: int) -> Iterator[tuple[Path, list[str], Callable[[list[str]]
         ready = data / "pg_wal" / "archive_status"
         while len(names := sorted(path.stem for path in ready.glob("*.ready"))) < count:
             client("pgbench", "-n", "-c", "4", "-t", "500")
-        yield data, names[:count], run_as
+        yield data, names[:count]
     finally:
         with contextlib.suppress(subprocess.CalledProcessError):
             client("pg_ctl", "--pgdata", str(data), "-m", "immediate", "stop")
@@ -170,15 +169,12 @@ def _pgbackrest(base: Path, *, asynchronous: bool) -> Prepared:
     )
     for name in ("repo", "log", "lock", "spool"):
         (home / name).mkdir()
-    if os.geteuid() == 0:
-        subprocess.run(["chown", "-R", _USER, str(home)], check=True)
     command = f"pgbackrest --config={config} --stanza=b"
-    create = f"{command} --no-online stanza-create"
-    prefix = ["setpriv", f"--reuid={pwd.getpwnam(_USER).pw_uid}", "--clear-groups"]
     subprocess.run(
-        [*(prefix if os.geteuid() == 0 else []), "sh", "-c", create],
-        check=True, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+        ["sh", "-c", f"{command} --no-online stanza-create"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     try:
         yield f"{command} archive-push %p", home / "repo"
     finally:
@@ -190,8 +186,6 @@ def _bare(setting: Setting, base: Path) -> Prepared:
     store, home = base / "bare", base / "gnupg"
     for path in (store, home):
         path.mkdir(mode=0o700)
-        if os.geteuid() == 0:
-            shutil.chown(path, _USER)
     for name in ("operations", "escrow"):
         shutil.copy(setting.base / f"{name}.asc", base / f"{name}.asc")
         (base / f"{name}.asc").chmod(0o644)
@@ -210,8 +204,6 @@ def _bare(setting: Setting, base: Path) -> Prepared:
 def _copy(base: Path) -> Prepared:
     store = base / "copies"
     store.mkdir()
-    if os.geteuid() == 0:
-        shutil.chown(store, _USER)
     yield f"cp %p {store}/%f.tmp && sync {store}/%f.tmp && mv {store}/%f.tmp {store}/%f", store
 
 
