@@ -48,7 +48,7 @@ _RUNBOOK_USE = """\
 ## What is tested
 
 Shape, links, `bash -n`, shellcheck and every `art32` command of every page; error codes and pages
-name each other. The scenarios in `tests/runbooks/test_scenarios.py` break a small world for real,
+name each other. The scenarios in `tests/runbooks/` break a small world for real,
 and the page's own blocks repair it: its verification is red before and green after. Of {blocks}
 blocks {manual} are marked `manual`: a console, an account or a telephone is needed, and no test
 runs them.

@@ -110,6 +110,10 @@ def test_a_good_backup_passes_and_nothing_of_the_engine_is_left(
             'newest_row = "SELECT max(at) FROM orders"\nmaximum_loss_hours = 0.5',
             "FAIL loss: the newest row is of",
         ),
+        (
+            'newest_row = "SELECT now() + make_interval(days => 1)"\nmaximum_loss_hours = 2',
+            "FAIL loss: the newest row is of",
+        ),
         ('newest_row = "SELECT 42"', "`newest_row` of source `app` gives no time with a zone"),
     ],
 )

@@ -157,7 +157,8 @@ def test_every_error_has_a_runbook_or_is_one_that_no_page_mends() -> None:
 
 
 def test_an_alert_has_one_runbook() -> None:
-    alerts = [alert for runbook in ALL for alert in runbook.alerts]
+    # a health check may name another page for each of its results
+    alerts = [one for page in ALL for one in page.alerts if not one.startswith("health:")]
     assert len(alerts) == len(set(alerts))
 
 

@@ -25,6 +25,7 @@ class World:
     site: Repository
     values: dict[str, str] = field(default_factory=dict)
     path: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.tools.mkdir(exist_ok=True)
@@ -41,22 +42,38 @@ class World:
 
     def art32(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run art32 with the site's configuration."""
-        places = [str(self.tools), *self.path, str(BIN), os.environ["PATH"]]
-        environment = {
-            "PATH": ":".join(places),
-            "HOME": str(self.directory),
-            "LC_ALL": "C.UTF-8",
-            "ART32_CONFIG": str(self.site.config_file),
-            "GNUPGHOME": str(self.site.keys.restorer_home),
-        }
         return subprocess.run(
             [str(BIN / "art32"), *arguments],
-            env=environment,
+            env=self._environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=False,
         )
+
+    def _environment(self) -> dict[str, str]:
+        places = [str(self.tools), *self.path, str(BIN), os.environ["PATH"]]
+        return {
+            "PATH": ":".join(places),
+            "HOME": str(self.directory),
+            "LC_ALL": "C.UTF-8",
+            "ART32_CONFIG": str(self.site.config_file),
+            "GNUPGHOME": str(self.site.keys.restorer_home),
+            **self.environment,
+        }
+
+    def shell(self, command: str, directory: Path | None = None) -> str:
+        """Run a line as the person at the keyboard, in the project's directory by default."""
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=directory or self.values["PROJECT"],
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def follow(
         self, runbook: str, *options: str, purpose: str = "mend"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 DRILLED = "drill-finished"
 CHALLENGED = "challenge-made"
 ANSWERED = "challenge-answered"
+_CLOCKS_DIFFER = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,12 @@ class Standing:
     overdue: bool
 
 
+def _too_long_ago(last: datetime | None, now: datetime, limit: timedelta) -> bool:
+    """Whether it was never, before the limit, or at a time that has not come yet: then a clock
+    was wrong, and nobody knows when it was."""
+    return last is None or not -_CLOCKS_DIFFER <= now - last <= limit
+
+
 def standings(config: Configuration, records: list[Record], now: datetime) -> list[Standing]:
     """Return the standing of every source that was ever drilled or has checks configured."""
     known = drills(records)
@@ -103,7 +110,7 @@ def standings(config: Configuration, records: list[Record], now: datetime) -> li
                 name=name,
                 last_good=last,
                 last_result=mine[-1].result if mine else None,
-                overdue=last is None or now - last > limit or not mine[-1].good,
+                overdue=_too_long_ago(last, now, limit) or not mine[-1].good,
             )
         )
     return found
@@ -126,6 +133,11 @@ def key_standings(config: Configuration, records: list[Record], now: datetime) -
         last = max((moment for moment, good in mine if good), default=None)
         result = None if not mine else "ok" if mine[-1][1] else "wrong answer"
         found.append(
-            Standing(f"key {recipient.name}", last, result, last is None or now - last > limit)
+            Standing(
+                f"key {recipient.name}",
+                last,
+                result,
+                _too_long_ago(last, now, limit) or not mine[-1][1],
+            )
         )
     return found

@@ -49,6 +49,8 @@ def drilled(hours_ago: float, result: str, *, source: str = "app") -> Record:
         ([(2.0, "ok"), (1.0, "drill-failed")], True),
         ([(2.0, "corrupt"), (1.0, "ok")], False),
         ([(30.0, "ok"), (1.0, "interrupted")], True),
+        ([(-2.0, "ok")], True),  # a clock was wrong: it would never be overdue
+        ([(-2.0, "ok"), (1.0, "ok")], True),
     ],
 )
 def test_a_source_is_overdue_without_a_good_drill_in_time_and_after_a_bad_one(
@@ -67,6 +69,15 @@ def test_a_source_that_is_not_configured_counts_once_it_was_drilled(tmp_path: Pa
 def answered(days_ago: float, fingerprint: str, result: str) -> Record:
     facts = {"challenge": "1", "recipient": "x", "fingerprint": fingerprint, "result": result}
     return Record(1, clock.iso(NOW - timedelta(days=days_ago)), record.ANSWERED, facts)
+
+
+def test_a_wrong_answer_after_a_right_one_makes_a_key_overdue(tmp_path: Path) -> None:
+    records = [answered(2, OPERATIONS, "ok"), answered(1, OPERATIONS, "drill-failed")]
+    found = record.key_standings(configuration(tmp_path), records, NOW)
+    assert [(one.name, one.overdue) for one in found] == [
+        ("key operations", True),
+        ("key escrow", True),
+    ]
 
 
 def test_a_key_is_overdue_until_its_own_holder_has_given_a_right_answer(tmp_path: Path) -> None:
