@@ -37,7 +37,7 @@ def health() -> dict[str, set[str]]:
     named: dict[str, set[str]] = {}
     for path in CHECKS.glob("*.py"):
         for line in path.read_text().splitlines():
-            if re.search(r"(?:\brunbook=|^_RUNBOOK = )", line):
+            if re.search(r"(?:\brunbook=|\brunbook = |^_RUNBOOK = )", line):
                 for page in re.findall(r'"([a-z-]+)"', line):
                     if (library.directory() / f"{page}.md").is_file():
                         named.setdefault(page, set()).add(f"health:{path.stem}")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 from tests.fixtures.databases import free_port
 from tests.fixtures.repository import MakeRepository, text
@@ -47,6 +48,63 @@ def stack(
     world.tool("make", f'test "$1" = plan\n{run} infra.plan --folder . --stack "${{2#STACK=}}"')
     world.shell("pulumi up --stack prod --yes", project)
     return world
+
+
+def generations(world: World) -> tuple[list[str], str]:
+    file = Path(world.values["PROJECT"]) / "Pulumi.prod.yaml"
+    values = yaml.safe_load(file.read_text())["config"]
+    return values.get("art32:dbGenerations", ["g1"]), values.get("art32:dbActive", "g1")
+
+
+def databases(account: SnapshotAccount) -> set[str]:
+    found = account.client("rds").describe_db_instances()["DBInstances"]
+    return {one["DBInstanceIdentifier"] for one in found}
+
+
+def test_a_database_comes_back_from_its_snapshot_and_the_old_one_stays(
+    stack: World, snapshot_account: SnapshotAccount
+) -> None:
+    snapshot_account.database_snapshot("art32-prod-db-g1", "before-the-damage", days=0.5)
+    stack.values |= {
+        "SNAPSHOT": "before-the-damage",
+        "COMPONENT": "db",
+        "PLACE": "1",
+        "GENERATION": "g2",
+        "OLD_GENERATION": "g1",
+    }
+    done = stack.follow("snapshot-restore", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    # the list has no first entry yet: the plan says so, and a person carries out its line
+    stack.shell("pulumi config set --stack prod --path 'dbGenerations[0]' g1")
+    stack.mends("snapshot-restore")
+    assert databases(snapshot_account) == {"art32-prod-db-g1", "art32-prod-db-g2"}
+    assert generations(stack) == (["g1", "g2=before-the-damage"], "g2")
+    stack.undoes("snapshot-restore")
+    assert generations(stack) == (["g1", "g2=before-the-damage"], "g1")
+    assert not stack.verified("snapshot-restore")
+
+
+def test_a_generation_is_retired_only_unprotected_and_aws_keeps_it(
+    stack: World, snapshot_account: SnapshotAccount
+) -> None:
+    snapshot_account.database_snapshot("art32-prod-db-g1", "before", days=1)
+    stack.shell("pulumi config set --stack prod --path 'dbGenerations[0]' g1")
+    stack.shell("pulumi config set --stack prod --path 'dbGenerations[1]' g2=before")
+    stack.shell("pulumi config set --stack prod dbActive g2")
+    stack.shell("pulumi up --stack prod --yes")
+    (urn,) = [
+        line
+        for line in stack.shell("pulumi stack --stack prod --show-urns").splitlines()
+        if line.endswith("Instance::db-g1")
+    ]
+    before = (Path(stack.values["PROJECT"]) / "Pulumi.prod.yaml").read_text()
+    stack.shell("pulumi config rm --stack prod --path 'dbGenerations[0]'")
+    assert "protected" in stack.shell("pulumi up --stack prod --yes 2>&1 || true")
+    (Path(stack.values["PROJECT"]) / "Pulumi.prod.yaml").write_text(before)
+    stack.values |= {"URN": urn, "COMPONENT": "db", "OLD": "art32-prod-db-g1"}
+    stack.mends("retire-generation")
+    assert generations(stack) == (["g2=before"], "g2")
+    assert "art32-prod-db-g1" in databases(snapshot_account)
 
 
 def test_a_locked_stack_is_freed(stack: World) -> None:
