@@ -103,7 +103,7 @@ def attacks(config: Configuration) -> Callable[[Mapping[str, int], frozenset[str
 
 def send_soon(context: Context) -> None:
     """Start a process of its own that sends what waits, where this one could and nobody else will:
-    under systemd `art32-report.timer` does, and this unit's children would end with it."""
+    under systemd `art32-report-drain.timer` does, and this unit's children would end with it."""
     from agent import run
 
     token = context.loaded.report.token_file or context.loaded.report.heartbeats_file

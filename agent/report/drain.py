@@ -49,7 +49,7 @@ def secret(path: Path, what: str) -> str:
         raise Art32Error(
             Code.PERMISSION,
             f"`report.{what}` cannot be read: {reason}",
-            hint=f"systemd hands `{path}` to art32-report.service; by hand, as root",
+            hint=f"systemd hands `{path}` to art32-report-drain.service; by hand, as root",
             runbook="rollbar-silent",
         ) from error
     if mode & 0o077:
@@ -83,11 +83,13 @@ def drain(config: Configuration, queue: Queue, masker: Masker, *, force: bool = 
     """
     place = queue.directory / "drain.lock"
     with files.lock(place, what="`art32 report drain`", mode=queue.file_mode):
-        called, uncalled = _heartbeats(config, queue)
         sent = discarded = 0
         why = "" if force else _paused(queue)
-        if config.report.token_file is not None and not why:
-            sent, discarded, why = _send_all(config, queue, masker)
+        try:
+            if config.report.token_file is not None and not why:
+                sent, discarded, why = _send_all(config, queue, masker)
+        finally:  # neither keeps the other from its turn
+            called, uncalled = _heartbeats(config, queue)
         left = queue.waiting().count
         return Drained(sent, discarded, left, called, uncalled, why)
 

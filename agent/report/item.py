@@ -186,8 +186,11 @@ class Data(_Allowed):
 
 
 def rebuilt(document: Mapping[str, Any], masker: Masker) -> dict[str, Any]:
-    """Return what of a report may leave, as the `data` of Rollbar's API; the same again returns
-    the same. Raise ValueError, which quotes nothing, when that is no report."""
+    """Return what of a report may leave, as the `data` of Rollbar's API.
+
+    What comes back may be given again: a sentence then loses nothing, or a little more. Raise
+    ValueError, which quotes nothing, when that is no report.
+    """
     try:
         data = Data.model_validate(dict(document), context=masker)
     except ValidationError as error:

@@ -35,7 +35,7 @@ _PIECES = re.compile(
     r"|(?P<path>(?:~\w*|(?<![\w>]))/[^\s:;,\"'`()<>]*)"
     r"|(?P<number>\+?\d(?:[ ().:/-]{0,2}\d)*(?![^\W_]))"
     r"|(?P<word>[^\W_]+(?:'[a-z]+)?)"
-    r"|(?P<strange>[^ -~])"
+    r"|(?P<strange>[^ -~]|[\"'`])"
 )
 _NAME_PIECES = re.compile(rf"{_MASKED}|(?P<word>[^\W_]+)|(?P<strange>[^ -~]|[`\"'])")
 _TERM = re.compile(r"[A-Za-z0-9_.: -]{1,80}")

@@ -248,9 +248,30 @@ class TestHeartbeats:
     ) -> None:
         report.beat(beating, "health")
         report.failure(beating, Art32Error(Code.SOURCE_FAILED, "x"), verb="backup run")
-        rollbar_server.answers = [(200, {}), (503, {})]
+        rollbar_server.answers = [(503, {})]
         done = run(beating)
         assert (done.called, done.left) == (1, 1)
+
+    def test_neither_keeps_the_other_from_its_turn(
+        self, beating: Configuration, rollbar_server: Rollbar
+    ) -> None:
+        assert beating.report.heartbeats_file is not None
+        assert beating.report.token_file is not None
+        error = Art32Error(Code.SOURCE_FAILED, "x")
+        report.failure(beating, error, verb="backup run")
+        beating.report.heartbeats_file.chmod(0o644)
+        with pytest.raises(Art32Error, match="others than its owner"):
+            run(beating)
+        assert len(rollbar_server.items) == 1
+        beating.report.heartbeats_file.chmod(0o600)
+        beating.report.token_file.chmod(0o644)
+        report.failure(beating, error, verb="backup run")
+        report.beat(beating, "health")
+        with pytest.raises(Art32Error, match="others than its owner"):
+            run(beating)
+        assert [path for method, path, _, _ in rollbar_server.requests if method == "GET"] == [
+            "/ping/2"
+        ]
 
     @pytest.mark.parametrize(
         "line",
