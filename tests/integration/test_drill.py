@@ -203,6 +203,7 @@ def test_a_backup_of_mariadb_is_loaded_read_and_counted(
 def tickets(make_repository: MakeRepository, place: Path, tmp_path: Path) -> Repository:
     path = tmp_path / "tickets.db"
     with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute("PRAGMA journal_mode = wal")
         database.execute("CREATE TABLE ticket (id INTEGER PRIMARY KEY, at TEXT)")
         rows = [(f"2026-11-{day:02}T00:00:00Z",) for day in range(1, 21)]
         database.executemany("INSERT INTO ticket (at) VALUES (?)", rows)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from agent import clock, redact, run, sandbox
 from agent.backup.drill.engines import Check, counted
@@ -28,7 +29,9 @@ class SQLite(File):
 
     def _rows(self, sql: str) -> list[dict[str, Any]]:
         program = run.find("sqlite3", package="sqlite3")
-        argv = [program, "-readonly", "-safe", "-json", "-bail", str(self.path)]
+        # one with a write-ahead log wants files beside it to write to, unless nothing changes it
+        place = f"file:{quote(str(self.path))}?immutable=1"
+        argv = [program, "-readonly", "-safe", "-json", "-bail", place]
         done = run.run(
             sandbox.confined(argv, user=self.user, readable=(self.path,)),
             stdin=f"{sql};\n".encode(),
