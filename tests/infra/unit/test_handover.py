@@ -128,7 +128,7 @@ def test_each_duty_runs_only_what_it_is_for() -> None:
         assert common <= set(found)
         return set(found) - common
 
-    logs = {"art32-doctor.timer", "art32-logs-rotate.timer", "art32-logs-digest.timer"}
+    logs = {"art32-logs-rotate.timer", "art32-logs-digest.timer"}
     assert own("web") == {*logs, "art32-backup-directory@data.timer"}
     assert own("db") == {*logs, "art32-backup-postgresql@databases.timer"}
     assert own("mail") == logs
