@@ -36,6 +36,8 @@ ACCEPTED: dict[str, str] = {
     "MISMATCHED_TYPE Type mismatch: s3:TlsVersion": "as S3's own guide writes it",
     "RESOURCE_MISMATCH [{'action': 'ec2:AttachVolume'": "the volume and the instance have a "
     "statement each, with conditions of their own",
+    "RESOURCE_MISMATCH [{'action': 'ssm:SendCommand'": "the document and the machines have a "
+    "statement each, as Systems Manager's own guide writes it",
     "RESOURCE_STAR ['backup:DeleteRecoveryPoint'": "bound by the tag of the stack",
     "RESOURCE_STAR ['ssm:DescribeDocument'": "documents of Amazon and associations of any name",
     "UNKNOWN_CONDITION_FOR_ACTION Unknown condition kms:EncryptionContext": "one statement for "
