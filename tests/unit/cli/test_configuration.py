@@ -53,7 +53,7 @@ def refused(document: dict[str, Any]) -> Art32Error:
 def test_the_sample_is_a_valid_configuration_with_a_source_of_every_kind() -> None:
     config = parse(DOCUMENT, origin="sample")
     assert {source.kind for source in config.sources} == {
-        *("postgresql", "mysql", "sqlite", "directory", "command")
+        *("postgresql", "mysql", "sqlite", "directory", "command", "basebackup")
     }
 
 
