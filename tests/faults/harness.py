@@ -115,7 +115,9 @@ class Interpreter:
 
     def readable(self, patience: float) -> bool:
         assert self._child.stdout is not None
-        return bool(select.select([self._child.stdout], [], [], patience)[0])
+        waiting = select.poll()  # select(2) takes no descriptor above 1023
+        waiting.register(self._child.stdout, select.POLLIN)
+        return bool(waiting.poll(patience * 1000))
 
     def start(self, request: Request) -> Running:
         assert self._child.stdin is not None

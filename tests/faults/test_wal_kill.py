@@ -48,7 +48,10 @@ def pushed(one: Site, data: Path, running: Running) -> list[str]:
     dead = Path(f"/proc/{running.pid}/cmdline")
 
     def over() -> bool:
-        return not (dead.exists() and dead.read_bytes())
+        try:
+            return not dead.read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            return True
 
     until(lambda: over() or address.exists(), "a socket")
     for number in NUMBERS:
