@@ -17,7 +17,7 @@ from agent import output, sandbox
 from agent.errors import Art32Error
 from demo import keys, place, postgresql, tree
 from demo.database import Database, Download, quoted
-from demo.keys import Keys
+from demo.keys import Keys, configuration
 from demo.sqlite import SQLite
 from demo.terminal import DemoError, Report, fail, say
 
@@ -155,28 +155,8 @@ def _configure(
     store, config = directory / "store", directory / "agent.toml"
     store.mkdir()
     config.write_text(
-        f"""host = "{_HOST}"
-state_directory = {quoted(directory / "state")}
-
-[store]
-kind = "directory"
-path = {quoted(store)}
-
-[signing]
-fingerprint = "{made.signing.fingerprint}"
-key_file = {quoted(made.signing.file)}
-
-[[encryption.recipients]]
-name = "operations"
-fingerprint = "{made.operations.fingerprint}"
-key_file = {quoted(made.operations.file)}
-
-[[encryption.recipients]]
-name = "escrow"
-fingerprint = "{made.escrow.fingerprint}"
-key_file = {quoted(made.escrow.file)}
-
-{database.section()}
+        configuration(made, host=_HOST, state=directory / "state", store=store)
+        + f"""{database.section()}
 [[sources]]
 name = "uploads"
 kind = "directory"

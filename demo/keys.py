@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from demo.database import quoted
 from demo.terminal import quiet
 
 
@@ -29,6 +30,32 @@ class Keys:
     escrow: KeyFile
     signing: KeyFile
     host_public: Path
+
+
+def configuration(made: Keys, *, host: str, state: Path, store: Path) -> str:
+    """Return how the agent's configuration of a host with these keys begins."""
+    return f"""host = "{host}"
+state_directory = {quoted(state)}
+
+[store]
+kind = "directory"
+path = {quoted(store)}
+
+[signing]
+fingerprint = "{made.signing.fingerprint}"
+key_file = {quoted(made.signing.file)}
+
+[[encryption.recipients]]
+name = "operations"
+fingerprint = "{made.operations.fingerprint}"
+key_file = {quoted(made.operations.file)}
+
+[[encryption.recipients]]
+name = "escrow"
+fingerprint = "{made.escrow.fingerprint}"
+key_file = {quoted(made.escrow.file)}
+
+"""
 
 
 def _gpg(home: Path, *arguments: str) -> bytes:

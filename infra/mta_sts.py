@@ -6,10 +6,10 @@ import hashlib
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_aws.acm as acm
 import pulumi_aws.lb as lb
 import pulumi_aws.route53 as route53
 
+from infra.certificate import validated
 from infra.component import Component
 from infra.config.model import InfraConfig
 from infra.mail_records import DnsRecord, write
@@ -41,35 +41,10 @@ class MtaSts(Component[InfraConfig]):
         config, text = self.config, policy(self.config)
         host = f"mta-sts.{config.mail.domain}"
         zone = config.dns_zone_id or ""
-        certificate = acm.Certificate(
-            "mta-sts",
-            domain_name=host,
-            validation_method="DNS",
-            key_algorithm="EC_prime256v1",
-            tags=self.tags("mta-sts"),
-            opts=self.child(),
-        )
-        option = certificate.domain_validation_options[0]
-        record = route53.Record(
-            "mta-sts-certificate",
-            zone_id=zone,
-            name=option.resource_record_name,
-            type=option.resource_record_type,
-            records=[option.resource_record_value],
-            ttl=300,
-            allow_overwrite=True,
-            opts=self.child(),
-        )
-        valid = acm.CertificateValidation(
-            "mta-sts",
-            certificate_arn=certificate.arn,
-            validation_record_fqdns=[record.fqdn],
-            opts=self.child(),
-        )
         lb.ListenerCertificate(
             "mta-sts",
             listener_arn=args.listener_arn,
-            certificate_arn=valid.certificate_arn,
+            certificate_arn=validated(self, "mta-sts", domain=host, zone_id=zone),
             opts=self.child(),
         )
         lb.ListenerRule(

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_aws.acm as acm
 import pulumi_aws.ebs as ebs
 import pulumi_aws.iam as iam
 import pulumi_aws.lb as lb
 import pulumi_aws.route53 as route53
 
 from infra import machine, naming, reachability
+from infra.certificate import validated
 from infra.component import Component
 from infra.config.model import Generation, InfraConfig
 from infra.documents import allow, document
@@ -111,32 +111,7 @@ class Web(Component[InfraConfig]):
         config = self.config
         if config.web.certificate is not None or config.dns_zone_id is None:
             return config.web.certificate or ""
-        certificate = acm.Certificate(
-            "web",
-            domain_name=config.web.domain,
-            validation_method="DNS",
-            key_algorithm="EC_prime256v1",
-            tags=self.tags("web"),
-            opts=self.child(),
-        )
-        option = certificate.domain_validation_options[0]
-        record = route53.Record(
-            "web-certificate",
-            zone_id=config.dns_zone_id,
-            name=option.resource_record_name,
-            type=option.resource_record_type,
-            records=[option.resource_record_value],
-            ttl=300,
-            allow_overwrite=True,
-            opts=self.child(),
-        )
-        valid = acm.CertificateValidation(
-            "web",
-            certificate_arn=certificate.arn,
-            validation_record_fqdns=[record.fqdn],
-            opts=self.child(),
-        )
-        return valid.certificate_arn
+        return validated(self, "web", domain=config.web.domain, zone_id=config.dns_zone_id)
 
     def _listeners(self, certificate_arn: pulumi.Input[str]) -> lb.Listener:
         lb.Listener(

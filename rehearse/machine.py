@@ -12,7 +12,7 @@ from pathlib import Path
 
 from agent.runbook import library
 from demo.database import quoted
-from demo.keys import Keys
+from demo.keys import Keys, configuration
 from demo.terminal import Report, quiet
 from rehearse.server import DATABASE, Server, account
 
@@ -44,28 +44,8 @@ def host(directory: Path, keys: Keys, store: Path, server: Server) -> Machine:
     directory.mkdir()
     machine = Machine(directory)
     machine.config.write_text(
-        f"""host = "{HOST}"
-state_directory = {quoted(directory / "state")}
-
-[store]
-kind = "directory"
-path = {quoted(store)}
-
-[signing]
-fingerprint = "{keys.signing.fingerprint}"
-key_file = {quoted(keys.signing.file)}
-
-[[encryption.recipients]]
-name = "operations"
-fingerprint = "{keys.operations.fingerprint}"
-key_file = {quoted(keys.operations.file)}
-
-[[encryption.recipients]]
-name = "escrow"
-fingerprint = "{keys.escrow.fingerprint}"
-key_file = {quoted(keys.escrow.file)}
-
-[wal]
+        configuration(keys, host=HOST, state=directory / "state", store=store)
+        + f"""[wal]
 socket = {quoted(server.socket / "wal.sock")}
 clients = ["{account().pw_name}"]
 

@@ -28,6 +28,7 @@ from tests.fixtures.repository import MakeRepository, Repository, text
 NUMBER = re.compile(rb"number=([0-9]+)")
 ROTATIONS = 3
 PAGE = ROOT / "docs" / "rotation.md"
+UNIT = ROOT / "agent" / "share" / "systemd" / "art32-logs-rotate.service"
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="the daemon has to be started by root")
 
 
@@ -293,7 +294,7 @@ def test_every_section_of_the_page_is_a_configuration(make_repository: MakeRepos
 @as_root
 def test_the_units_capabilities_are_enough(make_repository: MakeRepository, place: Place) -> None:
     """A log of another user, a directory of another user, a lease, a signal to another user."""
-    allowed = re.search(r"^CapabilityBoundingSet=(.*)$", PAGE.read_text(), re.M)
+    allowed = re.search(r"^CapabilityBoundingSet=(.*)$", UNIT.read_text(), re.M)
     assert allowed
     names = [name.removeprefix("CAP_").lower() for name in allowed[1].split()]
     bounding = ",".join(["-all", *(f"+{name}" for name in names)])

@@ -7,16 +7,20 @@ own, without a network, and sees nothing but its own directory. It is never near
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol, cast
 
+from agent import clock, redact
 from agent.backup.manifest import Details
 from agent.config.drill import DrillCheck
 from agent.errors import Art32Error, Code
+from agent.run import Process
+
+START_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,18 @@ def kind(name: str) -> Kind:
         raise Art32Error(
             Code.NO_BACKUP, f"there is no throw-away engine for a backup of kind `{name}`"
         ) from error
+
+
+def await_start(process: Process, ready: Callable[[], bool]) -> None:
+    """Wait until a server answers; raise DRILL_FAILED when it ends before, or takes too long."""
+    deadline = clock.monotonic() + START_SECONDS
+    while not ready():
+        if process.ended or clock.monotonic() > deadline:
+            raise Art32Error(
+                Code.DRILL_FAILED,
+                f"the throw-away server did not start: {redact.diagnostic(process.stderr)}",
+            )
+        clock.sleep(0.1)
 
 
 def counted(expected: dict[str, int] | None, found: dict[str, int]) -> Check:

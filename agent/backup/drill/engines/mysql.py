@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agent import clock, redact, run, sandbox
-from agent.backup.drill.engines import Check, counted
+from agent import redact, run, sandbox
+from agent.backup.drill.engines import START_SECONDS, Check, await_start, counted
 from agent.backup.manifest import Details
 from agent.backup.sources import RestoreRequest
 from agent.backup.sources import _mysql_restore as targets
@@ -17,7 +17,6 @@ from agent.config.drill import DrillCheck
 from agent.errors import Art32Error, Code
 
 DATABASE = "drill"
-_START_SECONDS = 120.0
 _LONG_SECONDS = 6 * 3600.0
 _SETTINGS = (
     "--skip-networking",
@@ -111,7 +110,7 @@ def engine(place: Path, user: str, _details: Details) -> Iterator[MariaDB]:
     install = [run.find("mariadb-install-db", package="mariadb-server"), *options]
     # --force: without a network its look-up of the machine's own name fails
     install += ["--auth-root-authentication-method=normal", "--skip-test-db", "--force"]
-    done = run.run(sandbox.confined(install, user=user, writable=place), timeout=_START_SECONDS)
+    done = run.run(sandbox.confined(install, user=user, writable=place), timeout=START_SECONDS)
     if done.returncode != 0:
         said = redact.diagnostic(done.stderr)
         raise Art32Error(Code.DRILL_FAILED, f"the throw-away server cannot be made: {said}")
@@ -121,12 +120,5 @@ def engine(place: Path, user: str, _details: Details) -> Iterator[MariaDB]:
         sandbox.confined(argv, user=user, writable=place), stdout=run.DEVNULL
     ) as process:
         server = MariaDB(place, user)
-        deadline = clock.monotonic() + _START_SECONDS
-        while not server.ready():
-            if process.ended or clock.monotonic() > deadline:
-                raise Art32Error(
-                    Code.DRILL_FAILED,
-                    f"the throw-away server did not start: {redact.diagnostic(process.stderr)}",
-                )
-            clock.sleep(0.1)
+        await_start(process, server.ready)
         yield server

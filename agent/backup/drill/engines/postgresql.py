@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agent import clock, redact, run, sandbox
-from agent.backup.drill.engines import Check, counted
+from agent.backup.drill.engines import START_SECONDS, Check, await_start, counted
 from agent.backup.manifest import Details
 from agent.backup.sources import RestoreRequest
 from agent.backup.sources import _postgresql_client as client
@@ -20,7 +20,6 @@ from agent.errors import Art32Error, Code
 
 DATABASE = "drill"
 _ROLE = "drill"
-_START_SECONDS = 120.0
 _LONG_SECONDS = 6 * 3600.0
 # Durability is of no use to what is thrown away; nothing here may reach out or run on its own.
 _SETTINGS = {
@@ -141,21 +140,14 @@ def engine(place: Path, user: str, _details: Details) -> Iterator[PostgreSQL]:
     confined = sandbox.confined(argv, user=user, writable=place)
     with run.Process(confined, stdout=run.DEVNULL) as process:
         server = PostgreSQL(place, user)
-        deadline = clock.monotonic() + _START_SECONDS
-        while not server.ready():
-            if process.ended or clock.monotonic() > deadline:
-                raise Art32Error(
-                    Code.DRILL_FAILED,
-                    f"the throw-away server did not start: {redact.diagnostic(process.stderr)}",
-                )
-            clock.sleep(0.1)
+        await_start(process, server.ready)
         yield server
 
 
 def _initialise(program: str, place: Path, data: Path, user: str) -> None:
     argv = [program, "--pgdata", str(data), "--username", _ROLE, "--auth", "trust"]
     argv += ["--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync", "--no-instructions"]
-    done = run.run(sandbox.confined(argv, user=user, writable=place), timeout=_START_SECONDS)
+    done = run.run(sandbox.confined(argv, user=user, writable=place), timeout=START_SECONDS)
     if done.returncode != 0:
         said = redact.diagnostic(done.stderr)
         root = "cannot be run as root" in done.stderr.decode("utf-8", "replace")
