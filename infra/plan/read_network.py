@@ -18,6 +18,7 @@ from infra.plan.network import (
     GroupRule,
     Network,
     Network4or6,
+    Node,
     Subnet,
 )
 from infra.plan.ports import of_rule
@@ -62,8 +63,17 @@ def read(graph: Graph) -> Network:
             and one.kind not in _READ
             and one.urn not in known
             and any(target.kind in _PLACES for target in graph.targets(one))
+            and not _beside_a_database(graph, one, found)
         ),
     )
+
+
+def _beside_a_database(graph: Graph, one: Resource, nodes: list[Node]) -> bool:
+    """Whether a rehearsed restore goes where a database is: who reaches that reaches the copy."""
+    if one.kind != "aws:backup:RestoreTestingSelection":
+        return False
+    groups = {target.name for target in graph.targets(one) if target.kind in _PLACES}
+    return any(node.kind == "database" and groups <= set(node.groups) for node in nodes)
 
 
 _GROUPS = ("aws:ec2:SecurityGroup", "aws:ec2:DefaultSecurityGroup")

@@ -44,6 +44,7 @@ _TOKENS = {
     "Nat": "aws:ec2/natGateway:NatGateway",
     "Plan": "aws:backup/plan:Plan",
     "Queue": "aws:sqs/queue:Queue",
+    "Rehearsal": "aws:backup/restoreTestingSelection:RestoreTestingSelection",
     "Robot": "aws:robomaker/robot:Robot",
     "Role": "aws:iam/role:Role",
     "Vault": "aws:backup/vault:Vault",

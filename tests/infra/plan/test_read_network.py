@@ -5,6 +5,8 @@ from __future__ import annotations
 from ipaddress import ip_network
 from typing import Any
 
+import pytest
+
 from infra.graph import Resource
 from infra.plan.network import INTERNET, INTERNET_GATEWAY, GroupRule, Network
 from infra.plan.ports import EVERYTHING, tcp
@@ -347,3 +349,16 @@ def test_a_function_in_the_network_is_seen() -> None:
 def test_what_is_not_understood_is_named_and_not_left_out() -> None:
     mount = resource("Mount", "files", {"subnetId": in_subnet("private-a")})
     assert network(mount).unread == ("efs:MountTarget `files`",)
+
+
+@pytest.mark.parametrize(
+    ("where", "unread"), [("db", ()), ("wide", ("backup:RestoreTestingSelection `monthly`",))]
+)
+def test_a_rehearsed_restore_is_judged_with_the_database_whose_group_it_gets(
+    where: str, unread: tuple[str, ...]
+) -> None:
+    database = resource("Database", "db-g1", {"vpcSecurityGroupIds": [group("db")]})
+    copy = {"restoreMetadataOverrides": {"vpcSecurityGroupIds": f'["{group(where)}"]'}}
+    groups = (resource("SecurityGroup", "db"), resource("SecurityGroup", "wide"))
+    found = network(*groups, database, resource("Rehearsal", "monthly", copy))
+    assert found.unread == unread

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from agent.errors import Art32Error, Code
 from agent.health.cloudwatch import publish
 from agent.health.examine import examine
+from tests.fixtures.s3 import S3Server
 from tests.unit.health.test_checks import configuration
 
 
@@ -20,12 +20,14 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
 
 
-def test_states_and_values_arrive_under_the_host_and_nothing_else(tmp_path: Path) -> None:
+def test_states_and_values_arrive_under_the_host_and_nothing_else(
+    tmp_path: Path, moto: S3Server
+) -> None:
     found = examine(configuration(tmp_path), ("memory", "own_files"))
-    with mock_aws():
-        count = publish(found, namespace="Art32Host/prod", host="web1", region="eu-central-1")
-        client = boto3.client("cloudwatch", region_name="eu-central-1")
-        listed = client.list_metrics(Namespace="Art32Host/prod")["Metrics"]
+    where = {"region": "eu-central-1", "endpoint": moto.endpoint}
+    count = publish(found, namespace="Art32Host/prod", host="web1", **where)
+    client = boto3.client("cloudwatch", "eu-central-1", endpoint_url=moto.endpoint)
+    listed = client.list_metrics(Namespace="Art32Host/prod")["Metrics"]
     assert len(listed) == count
     assert {one["MetricName"] for one in listed} == {
         "Check", "ChecksOk", "ChecksWarn", "ChecksFail", "ChecksUnknown",
