@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -42,6 +43,17 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     base = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     base.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
     return {**base, "LC_ALL": "C.UTF-8", **(extra or {})}
+
+
+def readable(descriptors: Sequence[int], seconds: float) -> list[int]:
+    """Return the descriptors that can be read, or are at their end, within so many seconds.
+
+    poll(2), for select(2) takes no descriptor above 1023.
+    """
+    waiting = select.poll()
+    for descriptor in descriptors:
+        waiting.register(descriptor, select.POLLIN)
+    return [descriptor for descriptor, _ in waiting.poll(seconds * 1000)]
 
 
 def find(program: str, *, package: str) -> str:

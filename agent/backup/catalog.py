@@ -135,8 +135,13 @@ def read(
         )
     ) as judged:
         found = [backup for backup in judged if source is None or backup.place.source == source]
-    found.sort(key=lambda backup: (backup.stored_at, backup.place))
+    found.sort(key=_order)
     return _with_chain_notes(found)
+
+
+def _order(backup: Backup) -> tuple[datetime, int, Place]:
+    # stores that tell whole seconds hold several backups of one second
+    return backup.stored_at, backup.manifest.sequence if backup.manifest else 0, backup.place
 
 
 def _grouped(

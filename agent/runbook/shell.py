@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import select
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -78,9 +77,7 @@ class Shell:
     def _follow(self, end: float, tell: Callable[[bytes], object]) -> int | None:
         output = self._child.stdout.fileno()
         while True:
-            ready, _, _ = select.select(
-                [output, self._answers], [], [], max(end - clock.monotonic(), 0)
-            )
+            ready = run.readable([output, self._answers], max(end - clock.monotonic(), 0))
             if not ready:
                 self._child.kill()
                 return None
@@ -101,7 +98,7 @@ class Shell:
     @staticmethod
     def _drain(output: int, tell: Callable[[bytes], object]) -> None:
         """Take what the block has printed before it said that it was done."""
-        while select.select([output], [], [], 0)[0] and (data := os.read(output, _PIECE)):
+        while run.readable([output], 0) and (data := os.read(output, _PIECE)):
             tell(data)
 
 

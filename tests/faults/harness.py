@@ -7,7 +7,6 @@ import json
 import os
 import queue
 import re
-import select
 import shutil
 import signal
 import subprocess
@@ -21,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from agent import run
 from agent.backup import leftovers
 from agent.crypto.symmetric import OVERHEAD
 from agent.ledger import Ledger
@@ -115,9 +115,7 @@ class Interpreter:
 
     def readable(self, patience: float) -> bool:
         assert self._child.stdout is not None
-        waiting = select.poll()  # select(2) takes no descriptor above 1023
-        waiting.register(self._child.stdout, select.POLLIN)
-        return bool(waiting.poll(patience * 1000))
+        return bool(run.readable([self._child.stdout.fileno()], patience))
 
     def start(self, request: Request) -> Running:
         assert self._child.stdin is not None

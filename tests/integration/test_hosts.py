@@ -81,10 +81,11 @@ def test_a_recreated_host_waits_and_then_both_chains_restore(estate: Estate) -> 
     new = estate.host("db1", machine="db1-recreated")
     new.done("host", "enrol")
     new.done("backup", "run")
-    assert states(keeper) == ["complete", "complete", "pending"]
+    # three within one second, which is all that some stores tell, have no order
+    assert sorted(states(keeper)) == ["complete", "complete", "pending"]
     swept = keeper("backup", "prune", "--apply")
     assert swept.status == ExitStatus.TRY_AGAIN
-    assert states(keeper) == ["complete", "complete", "pending"]
+    assert sorted(states(keeper)) == ["complete", "complete", "pending"]
 
     asked = keeper("host", "accept", new.fingerprint)
     assert asked.error["code"] == "enrolment-doubtful"
@@ -93,10 +94,10 @@ def test_a_recreated_host_waits_and_then_both_chains_restore(estate: Estate) -> 
     assert done.data["closed"] == {old.fingerprint: 2}
 
     listed = restorer.done("backup", "list", "--host", "db1").data["backups"]
-    assert [(one["state"], one["sequence"]) for one in listed] == [
+    assert sorted((one["state"], one["sequence"]) for one in listed) == [
+        ("complete", 1),
         ("complete", 1),
         ("complete", 2),
-        ("complete", 1),
     ]
     restorer.done("backup", "verify", "--host", "db1", "--tier", "decrypt")
     content = (estate.directory / "db1.content").read_bytes()
@@ -106,7 +107,7 @@ def test_a_recreated_host_waits_and_then_both_chains_restore(estate: Estate) -> 
     )
 
     old.done("backup", "run")  # a thief has kept the old machine
-    assert states(restorer) == ["complete", "complete", "complete", "suspect"]
+    assert sorted(states(restorer)) == ["complete", "complete", "complete", "suspect"]
 
 
 def test_a_key_is_retired_at_its_last_number_and_what_it_signs_later_is_suspect(

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import os
 import pty
-import select
 import struct
 import sys
 import tempfile
@@ -70,7 +69,7 @@ def on_a_terminal(argv: list[str], asked: bytes, answer: str) -> tuple[int, byte
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     seen, answered = b"", False
     with contextlib.suppress(OSError):  # the end of a terminal
-        while select.select([terminal], [], [], 60)[0]:
+        while run.readable([terminal], 60):
             piece = os.read(terminal, 4096)
             seen += piece
             if not answered and asked in seen:

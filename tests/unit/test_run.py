@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -114,6 +116,26 @@ def test_a_silent_child_does_not_outlive_a_process_that_is_killed(with_children:
     while any(map(is_alive, pids)):
         assert time.monotonic() < end, "it lives on"
         time.sleep(0.01)
+
+
+def test_what_can_be_read_is_found_among_more_descriptors_than_select_knows() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 1100:
+        pytest.skip(f"a process may open no more than {hard} files here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1100), hard))
+    low, writer = os.pipe()
+    high = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, 1050)
+    try:
+        assert run.readable([high], 0) == []
+        os.write(writer, b"x")
+        assert run.readable([high], 1) == [high]
+        os.close(writer)
+        os.read(high, 1)
+        assert run.readable([high], 1) == [high], "the end of it counts"
+    finally:
+        os.close(high)
+        os.close(low)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_the_status_of_a_child_with_children_is_its_own() -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from agent import redact
+from agent import redact, run
 from agent.backup.sources import CHUNK, DumpReport, pour
 from agent.errors import Art32Error, Code
 from agent.run import Process, TimeoutExpired
@@ -80,8 +79,7 @@ class ProcessDump:
         return chunk
 
     def _await(self, seconds: float) -> None:
-        ready, _, _ = select.select([self._process.stdout], [], [], seconds)
-        if not ready:
+        if not run.readable([self._process.stdout.fileno()], seconds):
             said = redact.diagnostic(self._process.stderr)
             raise Art32Error(
                 Code.SOURCE_FAILED,

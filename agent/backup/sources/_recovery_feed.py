@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from agent import run
 from agent.errors import Art32Error, Code
 from agent.store import Bytes
 
@@ -73,8 +73,7 @@ class Feed:
     def _serve(self, ask: int, answer: int) -> None:
         pending = b""
         while not self._ended.is_set():
-            ready, _, _ = select.select([ask], [], [], _TURN_SECONDS)
-            if not ready:
+            if not run.readable([ask], _TURN_SECONDS):
                 continue
             pending += os.read(ask, _LONGEST)
             line, newline, pending = pending.partition(b"\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pty
-import select
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import Art32Error, Code
+from agent.run import readable
 from agent.runbook.model import Block, Runbook, parse
 from agent.runbook.run import Decision, StepResult, chosen, missing, run
 from tests.unit.runbook.test_model import BODY, HEAD
@@ -255,7 +255,7 @@ def test_a_person_at_a_terminal_is_asked_before_each_step(tmp_path: Path) -> Non
         def until(mark: str) -> None:
             nonlocal seen
             while mark not in seen:
-                assert select.select([leader], [], [], 60)[0], seen
+                assert readable([leader], 60), seen
                 seen += os.read(leader, 4096).decode()
             seen = seen.split(mark, 1)[1]
 
