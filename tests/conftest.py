@@ -1,5 +1,7 @@
 """Fixtures that all tests share live in `tests/fixtures`, one file for each kind of server."""
 
+import resource
+
 from hypothesis import settings
 
 pytest_plugins = [
@@ -20,3 +22,8 @@ pytest_plugins = [
 # a busy machine is no defect: no example has a time limit of its own
 settings.register_profile("art32", deadline=None)
 settings.load_profile("art32")
+
+# a store that runs in the process, like moto, keeps a file open for each large object
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+enough = 4096 if hard == resource.RLIM_INFINITY else min(4096, hard)
+resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, enough), hard))

@@ -157,6 +157,9 @@ def serve() -> None:
     """Answer requests until standard input ends."""
     for module in MODULES:
         importlib.import_module(module)
+    from agent.logs.scan.rules import load
+
+    load()  # the shipped rules: read and checked once, and kept
     requests, replies = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     while line := requests.readline():
         request = Request(**json.loads(line))

@@ -147,7 +147,7 @@ def test_a_backup_killed_anywhere_is_absent_or_complete_and_the_next_run_is_righ
     assert points > 60
     assert len(is_known) > 20
     assert set(seen) == {"complete", "complete absent", "complete complete"}
-    assert sum(kept) > 5
+    assert sum(kept) > 2
 
 
 @pytest.mark.slow

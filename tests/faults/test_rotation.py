@@ -23,6 +23,7 @@ NUMBER = re.compile(rb'"GET /n/([0-9]+)"')
 RAW = re.compile(rb"203\.0\.[0-9]+\.[1-9]")
 NEVER = 1_000_000
 TOGETHER = 6
+PAUSE = 0.05  # seconds; a rotation waits until the writer has opened the new file
 
 
 @contextmanager
@@ -41,6 +42,7 @@ def logging_site(keys: Keys, interpreters: Interpreters) -> Iterator[tuple[Site,
             'signal = "USR1"',
             "[logs.scan]",
             f"directory = {text(one.directory / 'scan')}",
+            'engine = "re"',  # the other one is compiled anew by every process
         ]
         with one.repository.config_file.open("a") as file:
             file.write("\n".join(section) + "\n")
@@ -80,7 +82,7 @@ def test_a_rotation_killed_before_any_step_loses_and_doubles_nothing(
 ) -> None:
     """One writer, one log, a kill at the first event, then at the second, and so on."""
     with logging_site(keys, interpreters) as (one, log, pid_file):
-        with appender(log, pid_file, pause=0.2) as writer:
+        with appender(log, pid_file, pause=PAUSE) as writer:
             events = one.run("logs", "rotate", "--force", strike_at=NEVER).report
             first = events.index("open", events.index("ctypes.dlsym"))  # the cut and what follows
             for point in range(first, len(events) + 1):
@@ -101,7 +103,7 @@ def test_a_store_that_fails_at_any_write_keeps_the_raw_segment(
     keys: Keys, interpreters: Interpreters
 ) -> None:
     with logging_site(keys, interpreters) as (one, log, pid_file):
-        with appender(log, pid_file, pause=0.2) as writer:
+        with appender(log, pid_file, pause=PAUSE) as writer:
             calls = len(one.run("logs", "rotate", "--force", watch_store=True).report)
             assert calls >= 6
             # every call once, and every kind of failure
@@ -122,7 +124,7 @@ def test_a_rotation_that_is_stopped_by_a_signal_goes_on_the_next_time(
     keys: Keys, interpreters: Interpreters
 ) -> None:
     with logging_site(keys, interpreters) as (one, log, pid_file):
-        with appender(log, pid_file, pause=0.2) as writer:
+        with appender(log, pid_file, pause=PAUSE) as writer:
             for point in range(1, NEVER, 9):
                 outcome = one.run(
                     "logs", "rotate", "--force", strike_at=point, signal=signal.SIGTERM
