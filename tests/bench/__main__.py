@@ -1,6 +1,7 @@
 """Prints a table with ratios: the same data, the same disk, side by side in one run.
 
-python -m tests.bench [--dump-gib 4] [--tree-gib 1] [--stream-gib 1 20] [--only PART ...]
+python -m tests.bench [--dump-gib 4] [--tree-gib 1] [--stream-gib 1 20] [--idle-seconds 60]
+                      [--only PART ...]
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import data, logs_scan, pipe, scrubbing, wal
+from tests.bench import data, idle, logs_scan, pipe, scrubbing, wal
 from tests.bench.measure import Measured, run
 from tests.bench.setting import Setting
 
@@ -26,6 +27,7 @@ PARTS = (
     "tree",
     "files",
     "memory",
+    "idle",
     "pipe",
     "scan",
     "scrub",
@@ -192,6 +194,7 @@ def main() -> None:
     parser.add_argument("--stream-gib", type=int, nargs="*", default=[1, 20])
     parser.add_argument("--log-mib", type=int, default=1024, help="ordinary traffic to scan")
     parser.add_argument("--wal-segments", type=int, default=16, help="how many are pushed")
+    parser.add_argument("--idle-seconds", type=float, default=60)
     parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS))
     options = parser.parse_args()
     base = options.directory.resolve()
@@ -215,6 +218,7 @@ def main() -> None:
         "tree": lambda: tree(setting),
         "files": lambda: files(setting),
         "memory": lambda: memory(setting, options.stream_gib),
+        "idle": lambda: idle.table(setting, options.idle_seconds),
         "scrub": lambda: scrubbing.scrub(setting, options.log_mib << 20),
         "pipe": pipe.table,
         "wal": lambda: wal.table(setting, options.wal_segments),

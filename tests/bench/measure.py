@@ -21,7 +21,8 @@ class Measured:
     memory: int
 
 
-def _tree(root: int) -> list[int]:
+def tree(root: int) -> list[int]:
+    """Return the process and all that descend from it."""
     children: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -74,7 +75,7 @@ def run(
     reader.start()
     while child.poll() is None:
         if sample_memory:
-            peak = max(peak, sum(_pss(process) for process in _tree(child.pid)))
+            peak = max(peak, sum(_pss(process) for process in tree(child.pid)))
         time.sleep(0.05 if sample_memory else 0.005)
     wall = time.monotonic() - begun
     reader.join()

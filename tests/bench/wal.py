@@ -20,12 +20,12 @@ from tests.bench.setting import Setting
 
 ROOT = Path(__file__).parent.parent.parent
 _BINARIES = Path("/usr/lib/postgresql")
-_USER = "nobody"
+USER = "nobody"
 
 
 def table(setting: Setting, count: int) -> None:
     """Push `count` full segments of pgbench's writes to a directory, each way in turn."""
-    with _cluster(count) as (data, names):
+    with cluster(count) as (data, names):
         size = sum((data / "pg_wal" / name).stat().st_size for name in names)
         print(f"\nWAL: {count} segments of pgbench, {size >> 20} MiB, one call after the other")
         print(
@@ -78,10 +78,10 @@ def _row(
 
 
 @contextlib.contextmanager
-def _cluster(count: int) -> Iterator[tuple[Path, list[str]]]:
+def cluster(count: int) -> Iterator[tuple[Path, list[str]]]:
     """Run a server until it has written so many segments; it keeps them all, and runs on."""
     binaries = max(_BINARIES.glob("*/bin"), key=lambda path: int(path.parent.name))
-    account = pwd.getpwnam(_USER)
+    account = pwd.getpwnam(USER)
 
     def run_as(argv: list[str]) -> list[str]:
         if os.geteuid() != 0:
@@ -92,7 +92,7 @@ def _cluster(count: int) -> Iterator[tuple[Path, list[str]]]:
     base = Path(tempfile.mkdtemp(prefix="art32-wal-", dir="/var/tmp"))
     base.chmod(0o755)
     if os.geteuid() == 0:
-        shutil.chown(base, _USER, account.pw_gid)
+        shutil.chown(base, USER, account.pw_gid)
     data = base / "data"
     environment = {**os.environ, "PGHOST": str(base), "PGUSER": "admin", "PGDATABASE": "postgres"}
 
@@ -133,7 +133,7 @@ def _art32(setting: Setting, base: Path) -> Prepared:
     text = setting.config.read_text()
     text = text.replace(f'path = "{setting.store}"', f'path = "{store}"', 1)
     text = text.replace(f'"{setting.base}/state"', f'"{setting.base}/wal-state"', 1)
-    config.write_text(f'{text}\n[wal]\nsocket = "{address}"\nclients = ["{_USER}"]\n')
+    config.write_text(f'{text}\n[wal]\nsocket = "{address}"\nclients = ["{USER}"]\n')
     notify = base / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
         heard.bind(str(notify))
