@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.fixtures.hosts",
     "tests.fixtures.chromium",
     "tests.fixtures.daemons",
+    "tests.fixtures.journal",
     "tests.fixtures.terraform",
     "tests.fixtures.aws",
     "tests.fixtures.snapshots",

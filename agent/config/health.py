@@ -104,3 +104,20 @@ class Health(Section):
         description="Warn when a raw segment of a log has waited for so long.",
         examples=[1],
     )
+    check_logins: bool = Field(
+        True,
+        description="Whether failed logins are counted, in the journal or in /var/log/auth.log.",
+        examples=[True],
+    )
+    failed_logins_minutes: int = Field(
+        15, ge=1, le=1440, description="Over how many minutes they are counted.", examples=[15]
+    )
+    failed_logins_warn: int = Field(
+        20, ge=1, description="Warn when so many logins have failed in that time.", examples=[20]
+    )
+    failed_logins_fail: int = Field(
+        200,
+        ge=1,
+        description="Fail when so many have: somebody guesses on and on, and nothing stops it.",
+        examples=[200],
+    )

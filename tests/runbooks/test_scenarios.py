@@ -4,6 +4,7 @@ before and green after, and its undo takes it back."""
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -178,6 +179,27 @@ def test_a_stopped_timer_is_found_and_started(files: World) -> None:
     assert "enable --now art32-backup.timer" in log.read_text()
     files.undoes("backup-stale")
     assert log.read_text().endswith("disable --now art32-backup.timer\n")
+
+
+def test_passwords_that_are_guessed_are_allowed_no_more(files: World) -> None:
+    """The journal and sshd are this world's own: the guessing stops where keys alone count."""
+    journal, drop_in = files.directory / "journal", files.directory / "00-keys-only.conf"
+    record = {
+        "SYSLOG_IDENTIFIER": "sshd",
+        "SYSLOG_PID": "1",
+        "MESSAGE": "Failed password for root from 203.0.113.7 port 50022 ssh2",
+    }
+    journal.write_text(f"{json.dumps(record)}\n" * 250)
+    files.tool(
+        "journalctl", f'if [[ "$*" == *--lines=1 * ]]; then echo "{{}}"; else cat {journal}; fi'
+    )
+    files.tool("sshd", f'[ "$1" = -t ]; grep -qx "PasswordAuthentication no" {drop_in}')
+    files.tool("systemctl", f'[ "$*" = "reload ssh" ]; : >{journal}')
+    files.values["DROP_IN"] = str(drop_in)
+    done = files.mends("login-burst")
+    assert "203.0.113.7" not in done.stdout + done.stderr
+    files.undoes("login-burst")
+    assert not drop_in.exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk to fill")

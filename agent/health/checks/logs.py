@@ -1,4 +1,4 @@
-"""Logs: raw segments that wait for too long, pipes that drop, failed logins that come in bursts."""
+"""Logs: raw segments that wait for too long, and the attacks that the scan has found."""
 
 from __future__ import annotations
 

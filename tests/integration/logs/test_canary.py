@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.fixtures.daemons import Place, files_with, until
 from tests.integration.logs.test_daemons import nginx, pipes_of, request
@@ -62,34 +57,6 @@ def test_no_raw_address_is_anywhere_on_the_disk(place: Place) -> None:
     # what is left of an address at the cut is not more than its network
     assert re.search(r"198\.51\.100\.2\d*(?!\d)", error) is None
     assert "127.113.57.2" not in error
-
-
-JOURNALD = "/lib/systemd/systemd-journald"
-
-
-@pytest.fixture
-def journal() -> Iterator[str]:
-    """A journald of the test's own: a namespace, its own sockets and files."""
-    if os.geteuid() != 0 or not Path(JOURNALD).exists():
-        pytest.skip(f"needs root and {JOURNALD}")
-    namespace = f"art32test{uuid.uuid4().hex[:8]}"
-    directory = Path("/run/systemd") / f"journal.{namespace}"
-    child = subprocess.Popen([JOURNALD, namespace], stderr=subprocess.DEVNULL)
-    try:
-        until(lambda: (directory / "socket").exists() or child.poll() is not None, "journald")
-        if child.poll() is not None:
-            pytest.skip("systemd-journald does not start here")
-        yield namespace
-    finally:
-        child.terminate()
-        child.wait()
-        machine = Path("/etc/machine-id")
-        stores = [Path("/run/log/journal"), Path("/var/log/journal")]
-        for store in stores:
-            for left in store.glob(f"*.{namespace}"):
-                shutil.rmtree(left)
-        assert machine.exists()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def test_journald_gets_scrubbed_records_with_their_fields(place: Place, journal: str) -> None:
