@@ -12,19 +12,14 @@ Exits with 1 when `--check` finds a page that differs.
 from __future__ import annotations
 
 import sys
-import types
-import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union
 
 import click
-from pydantic import AwareDatetime, BaseModel
-from pydantic.fields import FieldInfo
+from configuration_keys import tables
 
 from agent.cli import root
 from agent.config import reference
-from agent.config.model import Configuration
 from agent.errors import EXIT_MEANINGS, RUNBOOKS, Code, ExitStatus
 from agent.runbook import library
 from infra.config import reference as stack_reference
@@ -103,91 +98,17 @@ def configuration() -> str:
             "`art32 config check` says every mistake at once, `art32 config show` what is in "
             "effect."
         ),
-        "",
-        "## Top of the file",
-        "",
-        (Configuration.__doc__ or "").strip(),
-        "",
-        *_table(Configuration),
     ]
-    for head, model in _sections():
-        lines += ["", f"## {head}", "", *(model.__doc__ or "").strip().splitlines(), ""]
-        lines += _table(model)
+    for table in tables():
+        kind = f" of kind `{table.kind}`" if table.kind else ""
+        head = f"`{table.head}`{kind}" if table.head else "Top of the file"
+        lines += ["", f"## {head}", "", *table.text.splitlines(), ""]
+        lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
+        for key in table.keys:
+            example = f" Example: `{key.example}`." if key.example is not None else ""
+            cells = (f"`{key.name}`", key.type, key.default, (key.meaning + example).strip())
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
-
-
-def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
-    """Yield each section below the top with its heading, in the order of the model."""
-    for path, many, model in _below("", Configuration):
-        kind = model.model_fields.get("kind")
-        bracket = f"[[{path}]]" if many else f"[{path}]"
-        suffix = f" of kind `{typing.get_args(kind.annotation)[0]}`" if kind else ""
-        yield f"`{bracket}`{suffix}", model
-
-
-def _below(prefix: str, model: type[BaseModel]) -> Iterator[tuple[str, bool, type[BaseModel]]]:
-    for name, info in model.model_fields.items():
-        path = f"{prefix}{name}"
-        for many, inner in _models(info.annotation):
-            yield path, many, inner
-            yield from _below(f"{path}.", inner)
-
-
-def _models(annotation: Any, many: bool = False) -> Iterator[tuple[bool, type[BaseModel]]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield many, annotation
-        return
-    origin = typing.get_origin(annotation)
-    arguments = typing.get_args(annotation)
-    if origin is Annotated:
-        arguments = arguments[:1]
-    for argument in arguments:
-        yield from _models(argument, many or origin is tuple)
-
-
-def _table(model: type[BaseModel]) -> list[str]:
-    rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
-    for name, info in model.model_fields.items():
-        cells = (f"`{name}`", _type_words(info.annotation), _default(info), _meaning(info))
-        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return rows
-
-
-def _meaning(info: FieldInfo) -> str:
-    words = info.description or ""
-    if info.examples and not any(True for _ in _models(info.annotation)):
-        words += f" Example: `{reference.toml_value(info.examples[0])}`."
-    return words.strip()
-
-
-def _default(info: FieldInfo) -> str:
-    if info.is_required():
-        return "required"
-    value = info.get_default(call_default_factory=True)
-    if value is None or isinstance(value, BaseModel):
-        return "none" if value is None else "as below"
-    return f"`{reference.toml_value(value)}`"
-
-
-def _type_words(annotation: Any) -> str:
-    """Return the type of a key in the words of TOML."""
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is Annotated:
-        return _type_words(arguments[0])
-    if origin is Literal:
-        return " or ".join(f'`"{one}"`' for one in arguments)
-    if origin is tuple:
-        return "tables" if any(True for _ in _models(annotation)) else "list of strings"
-    if origin in (Union, types.UnionType):
-        words = [_type_words(one) for one in arguments if one is not type(None)]
-        return " or ".join(dict.fromkeys(words))
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return "table"
-    if annotation is AwareDatetime:
-        return "date and time with its zone"
-    return {str: "string", int: "integer", float: "number", bool: "boolean", Path: "path"}[
-        annotation
-    ]
 
 
 def exit_codes() -> str:

@@ -97,9 +97,13 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"{self._package}.{cmd_name.replace('-', '_')}")
         return cast(click.Command, module.command)
 
+    def lines(self) -> dict[str, str]:
+        """Return each verb with its one-line help, by name."""
+        return dict(sorted(self._verbs.items()))
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):
-            formatter.write_dl(sorted(self._verbs.items()))
+            formatter.write_dl(list(self.lines().items()))
 
 
 @click.group(

@@ -78,6 +78,13 @@ def test_what_a_unit_starts_is_a_command_line_of_art32(service: Path) -> None:
     parser.parse_args(list(words))
 
 
+def test_each_unit_names_the_page_of_the_manual_for_what_it_starts() -> None:
+    # that there is one for each verb: tests/unit/scripts/test_manual.py
+    for unit in UNITS.iterdir():
+        verb = command_of(unit.with_suffix(".service"))[0]
+        assert settings(unit)["Documentation"] == [f"man:art32-{verb}(1)"], unit.name
+
+
 @pytest.mark.parametrize("service", SERVICES, ids=by_name(SERVICES))
 def test_a_unit_is_hardly_exposed(service: Path) -> None:
     most = EXCEPTIONS.get(service.name, (GOAL, ""))[0]
