@@ -61,9 +61,16 @@ def examine(config: Configuration, *, probe: bool) -> list[Finding]:
     for source in config.sources:
         found += _attempt(f"source {source.name}", lambda source=source: _source(source))  # type: ignore[misc]
     found += _attempt("store", lambda: _store(store))
-    if probe:
-        found += _attempt("store rights", lambda: _rights(config, store))
-    return found
+    return [*found, *rights(config)] if probe else found
+
+
+def rights(config: Configuration) -> list[Finding]:
+    """Return what this host may do in the store, tried on an object that is written there.
+
+    Nothing where it is not meant to be able to write alone: no host that backs up, no bucket.
+    """
+    store = open_store(config.store)
+    return list(_attempt("store rights", lambda: _rights(config, store)))
 
 
 def _tools() -> Iterator[Finding]:

@@ -10,15 +10,18 @@ from agent.backup import history, make
 from agent.backup.drill import record
 from agent.backup.drill.record import Standing
 from agent.config.model import Configuration
+from agent.config.sources import SCHEDULES
 
 
 @dataclass(frozen=True)
 class LastBackup:
-    """The newest good backup of a configured source; `last_result` is that of its last run."""
+    """The newest good backup of a configured source; `last_result` is that of its last run,
+    `limit_hours` how old it may be by the source's own schedule, None for a daily one."""
 
     source: str
     finished: datetime | None
     last_result: str
+    limit_hours: float | None = None
 
 
 def last_backups(config: Configuration) -> list[LastBackup]:
@@ -38,6 +41,7 @@ def last_backups(config: Configuration) -> list[LastBackup]:
                 source.name,
                 max(moments, default=None),
                 known.last_result.get(source.name, "ok"),
+                SCHEDULES[source.every][2] if source.every in SCHEDULES else None,
             )
         )
     return found

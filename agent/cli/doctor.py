@@ -6,7 +6,7 @@ import click
 
 from agent import output
 from agent.cli import Context
-from agent.errors import ExitStatus
+from agent.errors import Art32Error, Code, ExitStatus
 
 
 @click.command()
@@ -15,24 +15,34 @@ from agent.errors import ExitStatus
     is_flag=True,
     help="Leave out the proof, which writes one small object to the store.",
 )
+@click.option(
+    "--only-rights",
+    is_flag=True,
+    help="Only the proof: it needs the store's credentials and nothing else of this machine.",
+)
 @click.pass_obj
-def command(context: Context, no_probe: bool) -> None:
+def command(context: Context, no_probe: bool, only_rights: bool) -> None:
     """Check keys, signers, enrolment, ledger, disk, sources, store, clock and log pipes.
 
     On a host that backs up it proves that the host can only write.
     """
+    if no_probe and only_rights:
+        raise Art32Error(Code.USAGE, "`--no-probe` leaves out what `--only-rights` asks for")
     from agent.backup import checkup
     from agent.host import checkup as host_checkup
     from agent.logs import checkup as logs_checkup
     from agent.logs.pipe import check as pipe_check
 
     config = context.load()
-    findings = [
-        *checkup.examine(config, probe=not no_probe),
-        *host_checkup.examine(config),
-        *logs_checkup.examine(config),
-        *pipe_check.examine(config),
-    ]
+    if only_rights:
+        findings = checkup.rights(config)
+    else:
+        findings = [
+            *checkup.examine(config, probe=not no_probe),
+            *host_checkup.examine(config),
+            *logs_checkup.examine(config),
+            *pipe_check.examine(config),
+        ]
     words = {True: "ok", False: "FAIL", None: "warn"}
     rows = [(words[found.good], found.subject, found.detail) for found in findings]
     lines = []

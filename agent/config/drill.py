@@ -67,10 +67,10 @@ class Drill(Section):
     """Rehearsed restores, on the restorer's machine."""
 
     directory: Path = Field(
-        Path("/var/lib/art32/drill"),
+        Path("/var/lib/art32-drill/engines"),
         description="Where throw-away engines live: room for the largest source, and a short "
         "path, for sockets. What is restored there is plaintext until the drill ends.",
-        examples=["/var/lib/art32/drill"],
+        examples=["/var/lib/art32-drill/engines"],
     )
     within_hours: int = Field(
         192,

@@ -12,6 +12,15 @@ if TYPE_CHECKING:
     from agent.config.model import Configuration
 
 
+#: The longest time between two runs of a timer, random delay included, in hours, and what a run may
+#: take. The tests hold the unit files to it.
+LONGEST_HOURS = {
+    "art32-backup-": 25.5,
+    "art32-drill@": 7 * 24 + 13,
+    "art32-logs-rotate": 0.7,
+}
+
+
 class Service(Section):
     """What systemd is to run on this machine."""
 
@@ -51,7 +60,32 @@ def units(config: Configuration) -> tuple[str, ...]:
             found |= {f"art32-verify@{host}.timer" for host in _hosts(config)}
         case "restorer":
             found |= {f"art32-drill@{host}.timer" for host in _hosts(config)}
+            found.add("art32-drill-engine.socket")
     return tuple(sorted(found))
+
+
+def conflicts(config: Configuration) -> tuple[str, ...]:
+    """Return what the configuration demands more often than its timers can do, a sentence each."""
+    role, health = config.service.role, config.health
+    found = []
+    daily = [source.name for source in config.sources if source.every == "day"]
+    hours = LONGEST_HOURS["art32-backup-"]
+    if role == "writer" and daily and health.backup_fail_hours < hours:
+        found.append(
+            f"`health.backup_fail_hours` is less than the {hours:g} hours that a daily backup may "
+            f'take: `{daily[0]}` needs `every = "6 hours"` or `"hour"`'
+        )
+    hours = LONGEST_HOURS["art32-logs-rotate"]
+    if role == "writer" and config.logs.rotate and health.raw_logs_warn_hours < hours:
+        found.append(
+            f"`health.raw_logs_warn_hours` is less than the {hours:g} hours between two rotations"
+        )
+    hours = LONGEST_HOURS["art32-drill@"]
+    if role == "restorer" and config.drill.within_hours < hours:
+        found.append(
+            f"`drill.within_hours` is less than the {hours:g} hours between two weekly drills"
+        )
+    return tuple(found)
 
 
 def _hosts(config: Configuration) -> set[str]:
@@ -63,6 +97,9 @@ def _writer(config: Configuration) -> set[str]:
     found = {f"art32-backup-{source.kind}@{source.name}.timer" for source in config.sources}
     wanted = {
         "art32-wal.socket": config.wal is not None,
+        # with the fingerprint in the configuration a person has brought the public half
+        "art32-enrol.timer": config.signing is not None and config.signing.fingerprint is None,
+        "art32-doctor.timer": config.signing is not None and config.store.kind == "s3",
         "art32-logs-rotate.timer": bool(logs.rotate),
         "art32-logs-pipe.service": bool(logs.pipes),
         "art32-logs-watch.service": bool(logs.watch.files),

@@ -19,10 +19,25 @@ SourceName = Annotated[
 ]
 
 
+#: How a source's backups may be timed: the calendar (systemd.time(7)) with its longest random
+#: delay, and after how many hours without a good backup health fails; daily ones keep to the unit's
+#: own timer and to `health.backup_fail_hours`.
+SCHEDULES = {
+    "hour": ("*-*-* *:10:00 UTC", "5min", 2.5),
+    "6 hours": ("*-*-* 00/6:10:00 UTC", "30min", 8.0),
+}
+
+
 class Source(Section):
     """What every source has."""
 
     name: SourceName
+    every: Literal["hour", "6 hours", "day"] = Field(
+        "day",
+        description="How often its timer backs it up. Health fails when the newest good backup is "
+        "older than 2.5 hours, 8 hours or `health.backup_fail_hours`.",
+        examples=["day"],
+    )
     shrink_warning: float = Field(
         0.5,
         ge=0,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agent.config.logs_pipe import LogPipe
 from agent.config.model import Configuration
+from agent.config.sources import SCHEDULES
 
 #: Several apply to one unit, and of two with one name the nearer hides the other.
 _STATE, _STORE, _OWN = "50-art32-state.conf", "50-art32-store.conf", "50-art32.conf"
@@ -24,6 +25,8 @@ _STORE_WRITERS = (
     "art32-logs-prune.service",
 )
 _LOGS = Path("/var/log")
+_KEYS = (Path("/etc/credstore"), Path("/etc/art32"))
+_ENGINES = Path("/var/lib/art32-drill/engines")
 
 
 def texts(config: Configuration) -> dict[str, str]:
@@ -34,9 +37,13 @@ def texts(config: Configuration) -> dict[str, str]:
         if line not in lines:
             lines.append(line)
     return {
-        name: _HEAD + "[Service]\n" + "".join(f"{line}\n" for line in lines)
+        name: _HEAD + _section(name) + "".join(f"{line}\n" for line in lines)
         for name, lines in sorted(found.items())
     }
+
+
+def _section(name: str) -> str:
+    return "[Timer]\n" if ".timer.d/" in name else "[Service]\n"
 
 
 def _lines(config: Configuration) -> Iterator[tuple[str, str, str]]:
@@ -46,7 +53,21 @@ def _lines(config: Configuration) -> Iterator[tuple[str, str, str]]:
             yield unit, _STORE, _writable(config.store.path)
     if config.state_directory != Path("/var/lib/art32"):
         yield "art32-.service", _STATE, _writable(config.state_directory)
+    if config.signing is not None and config.signing.fingerprint is None:
+        place = config.signing.key_file.parent
+        if place not in _KEYS:
+            yield "art32-enrol.service", _OWN, _writable(place)
+    if config.service.role == "restorer" and config.drill.directory != _ENGINES:
+        for unit in ("art32-drill@.service", "art32-drill-engine.service"):
+            yield unit, _OWN, _writable(config.drill.directory)
     for source in config.sources:
+        if source.every in SCHEDULES:
+            calendar, delay, _ = SCHEDULES[source.every]
+            unit = f"art32-backup-{source.kind}@{source.name}.timer"
+            yield from (
+                (unit, _OWN, line)
+                for line in ("OnCalendar=", f"OnCalendar={calendar}", f"RandomizedDelaySec={delay}")
+            )
         if source.kind == "sqlite":  # its copy is made beside it
             unit = f"art32-backup-sqlite@{source.name}.service"
             yield unit, _OWN, _writable(source.path.parent)

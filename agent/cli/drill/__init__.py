@@ -9,6 +9,7 @@ from agent.cli import LazyGroup
 VERBS = {
     "answer": "take the answer to a recovery key's challenge",
     "challenge": "make a message that a recovery key's holder must be able to read",
+    "engine": "start the engines of drills that may not; systemd starts it",
     "run": "restore backups into throw-away engines and look at what came back",
     "status": "show when each source and each recovery key last did well",
 }

@@ -21,8 +21,9 @@ def command(context: Context, dry_run: bool) -> None:
     Run it as root after each change of the configuration. Doing it twice changes nothing.
     """
     from agent import service
+    from agent.config.service import conflicts
 
     config = context.load()
     change = service.plan(config) if dry_run else service.apply(config)
     lines = change.lines() or ["nothing to change"]
-    context.finish(output.Answer("art32.service.apply/1", asdict(change), lines))
+    context.finish(output.Answer("art32.service.apply/1", asdict(change), lines, conflicts(config)))

@@ -16,9 +16,11 @@ from agent.errors import ExitStatus
 def command(context: Context) -> None:
     """List the units that the configuration asks for, and how they stand.
 
-    Status 20 when one is not enabled or does not run.
+    Status 20 when one is not enabled or does not run, or when the configuration demands more often
+    what a timer does.
     """
     from agent import service
+    from agent.config.service import conflicts
 
     config = context.load()
     found = service.standing(config)
@@ -26,6 +28,8 @@ def command(context: Context) -> None:
     rows += [[one.unit, "yes" if one.enabled else "NO", one.state] for one in found]
     bad = [one for one in found if not one.good]
     lines = output.table(rows)
+    warnings = [f"`{one.unit}` is not as it should be" for one in bad]
+    warnings += conflicts(config)
     if bad:
         lines += ["", f"hint: art32 service apply; systemctl status {bad[0].unit}"]
     context.finish(
@@ -33,7 +37,7 @@ def command(context: Context) -> None:
             "art32.service/1",
             [asdict(one) for one in found],
             lines,
-            [f"`{one.unit}` is not as it should be" for one in bad],
-            ExitStatus.WARNINGS if bad else ExitStatus.OK,
+            warnings,
+            ExitStatus.WARNINGS if warnings else ExitStatus.OK,
         )
     )

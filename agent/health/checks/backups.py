@@ -22,7 +22,7 @@ def look(situation: Situation) -> Iterator[Result]:
         yield Result("ledger", State.FAIL, error.sentence, hint=error.hint, runbook=error.runbook)
         return
     for one in found:
-        yield _backup(situation, one, limit)
+        yield _backup(situation, one, min(limit, one.limit_hours or limit))
     for standing in standings:
         yield Result(
             f"drill:{standing.name}",

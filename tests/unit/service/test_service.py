@@ -9,6 +9,7 @@ import pytest
 
 from agent import service
 from agent.config.model import Configuration
+from agent.config.service import conflicts, units
 from agent.errors import Art32Error, Code
 from agent.service import drop_ins
 
@@ -115,6 +116,50 @@ def test_each_unit_may_write_where_the_configuration_has_it_write_and_no_other_m
             "SupplementaryGroups=www-data",
         ],
     }
+
+
+def test_a_source_that_is_backed_up_more_often_gets_a_timer_of_its_own() -> None:
+    found = drop_ins.texts(config(sources=[{**APP, "every": "hour"}]))
+    assert {name: text.splitlines()[1:] for name, text in found.items()} == {
+        "art32-backup-postgresql@app.timer.d/50-art32.conf": [
+            "[Timer]",
+            "OnCalendar=",  # the calendar of the package goes: several would add up
+            "OnCalendar=*-*-* *:10:00 UTC",
+            "RandomizedDelaySec=5min",
+        ]
+    }
+
+
+def test_a_host_that_makes_its_own_key_enrols_and_proves_that_it_can_only_write() -> None:
+    key = {"key_file": "/srv/keys/signing-key.asc"}
+    own = config(signing=key)
+    assert {"art32-enrol.timer", "art32-doctor.timer"} <= set(units(own))
+    assert drop_ins.texts(own)["art32-enrol.service.d/50-art32.conf"].splitlines()[2:] == [
+        'ReadWritePaths="-/srv/keys"'
+    ]
+    brought = config(store={"kind": "directory", "path": "/srv/backups"})
+    assert not {"art32-enrol.timer", "art32-doctor.timer"} & set(units(brought))
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ({"health": {"backup_fail_hours": 12}}, "`app` needs `every"),
+        ({"health": {"backup_fail_hours": 12}, "sources": [{**APP, "every": "hour"}]}, None),
+        ({"drill": {"within_hours": 100}, "service": {"role": "restorer"}}, "weekly drills"),
+        ({"drill": {"within_hours": 100}}, None),
+        ({}, None),
+    ],
+)
+def test_what_no_timer_can_keep_is_said(section: dict[str, Any], said: str | None) -> None:
+    found = conflicts(config(**{"sources": [APP], **section}))
+    assert (said is None and not found) or (said is not None and said in found[0])
+
+
+def test_the_engines_of_drills_may_write_where_the_configuration_has_them() -> None:
+    found = drop_ins.texts(config(service={"role": "restorer"}, drill={"directory": "/srv/drill"}))
+    for unit in ("art32-drill@.service", "art32-drill-engine.service"):
+        assert 'ReadWritePaths="-/srv/drill"' in found[f"{unit}.d/50-art32.conf"]
 
 
 def test_without_systemd_it_says_so_and_touches_nothing(

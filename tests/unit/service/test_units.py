@@ -17,8 +17,8 @@ from agent.cli import LazyGroup, root
 from agent.config.drill import Drill
 from agent.config.health import Health
 from agent.config.model import Configuration, Retention
-from agent.config.service import units
-from agent.config.sources import AnySource
+from agent.config.service import LONGEST_HOURS, units
+from agent.config.sources import SCHEDULES, AnySource
 from agent.errors import ExitStatus
 
 SHARE = Path(__file__).parents[3] / "agent" / "share"
@@ -36,11 +36,15 @@ EXCEPTIONS = {
         2.2,
         "renames in directories of other users, holds leases on their files, signals their daemons",
     ),
+    "art32-drill@.service": (
+        2.3,
+        "gives what is restored to the engine's user and removes it again, and reaches the store",
+    ),
+    "art32-drill-engine.service": (
+        2.5,
+        "makes the rooms of engines: mounts and namespaces. It has neither a key nor a network",
+    ),
 }
-#: The engine of a drill is confined by namespaces that the unit's own process makes, which takes
-#: CAP_SYS_ADMIN. It runs on the isolated restorer alone. Less would take two units, of which one
-#: holds the key and the other the engine.
-DRILL = 3.5
 
 
 def settings(path: Path) -> dict[str, list[str]]:
@@ -88,8 +92,6 @@ def test_each_unit_names_the_page_of_the_manual_for_what_it_starts() -> None:
 @pytest.mark.parametrize("service", SERVICES, ids=by_name(SERVICES))
 def test_a_unit_is_hardly_exposed(service: Path) -> None:
     most = EXCEPTIONS.get(service.name, (GOAL, ""))[0]
-    if service.name == "art32-drill@.service":
-        most = DRILL
     done = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", "--no-pager", str(service)],
         capture_output=True,
@@ -180,6 +182,17 @@ def test_nothing_secret_stands_in_a_unit(service: Path) -> None:
         assert re.fullmatch(r"art32\.[a-z-]+(\.[a-z]+)?", name), name
 
 
+def test_what_holds_the_key_of_a_drill_makes_no_rooms_and_what_makes_them_holds_nothing() -> None:
+    key, rooms = (settings(UNITS / f"art32-{name}.service") for name in ("drill@", "drill-engine"))
+    assert "CAP_SYS_ADMIN" not in key["CapabilityBoundingSet"][0]
+    assert key["RestrictNamespaces"] == ["yes"]
+    assert rooms["PrivateNetwork"] == ["yes"]
+    assert rooms["RestrictAddressFamilies"] == ["AF_UNIX"]
+    assert "LoadCredential" not in rooms
+    for place in ("/etc/credstore", "/var/lib/art32", "/var/lib/art32-drill/keys"):
+        assert f"-{place}" in rooms["InaccessiblePaths"][0].split()
+
+
 def test_ownership_is_kept_where_it_matters() -> None:
     # `PrivateUsers=` stores every owner as nobody (review: tried); `DynamicUser=` loses peer
     # authentication and the keys
@@ -208,8 +221,7 @@ def test_each_user_of_a_unit_is_made_by_the_package() -> None:
     assert {group for service in SERVICES for group in settings(service)["Group"]} == {"art32"}
 
 
-def next_runs(timer: Path, count: int) -> list[datetime]:
-    (calendar,) = settings(timer)["OnCalendar"]
+def next_runs(calendar: str, count: int) -> list[datetime]:
     done = subprocess.run(
         ["systemd-analyze", "calendar", f"--iterations={count}", calendar],
         capture_output=True,
@@ -232,10 +244,15 @@ def seconds(text: str) -> int:
 
 def longest_gap(timer: Path) -> timedelta:
     """Return the longest time between two runs, as the calendar and the random delay allow it."""
-    runs = next_runs(timer, 40)
+    (calendar,), (delay,) = (settings(timer)[name] for name in ("OnCalendar", "RandomizedDelaySec"))
+    return gap_of(calendar, delay)
+
+
+def gap_of(calendar: str, delay: str) -> timedelta:
+    runs = next_runs(calendar, 40)
     assert len(runs) > 30
     gap = max(later - earlier for earlier, later in itertools.pairwise(runs))
-    return gap + timedelta(seconds=seconds(settings(timer)["RandomizedDelaySec"][0]))
+    return gap + timedelta(seconds=seconds(delay))
 
 
 HOUR = timedelta(hours=1)
@@ -255,6 +272,8 @@ HOUR = timedelta(hours=1)
         ("art32-logs-rotate*", Health().raw_logs_warn_hours * HOUR, timedelta(minutes=30)),
         # two runs within what the publisher calls fresh
         ("art32-health*", timedelta(minutes=20), timedelta(minutes=8)),
+        ("art32-doctor*", 8 * 24 * HOUR, HOUR),
+        ("art32-enrol*", 25 * HOUR, timedelta()),
         ("art32-drill@*", Drill().within_hours * HOUR, 12 * HOUR),
     ],
 )
@@ -265,6 +284,19 @@ def test_a_timer_runs_as_often_as_the_configuration_promises(
     assert timers
     for timer in timers:
         assert longest_gap(timer) + work <= promise, timer.name
+
+
+@pytest.mark.parametrize("every", SCHEDULES)
+def test_a_schedule_of_a_source_keeps_to_its_own_limit(every: str) -> None:
+    calendar, delay, hours = SCHEDULES[every]
+    assert gap_of(calendar, delay) + HOUR <= hours * HOUR
+
+
+def test_what_a_timer_can_do_is_known_to_the_configuration() -> None:
+    for prefix, hours in LONGEST_HOURS.items():
+        timers = sorted(UNITS.glob(f"{prefix}*.timer"))
+        assert timers
+        assert all(longest_gap(timer) <= hours * HOUR for timer in timers), prefix
 
 
 def test_what_is_missed_is_made_up_for() -> None:

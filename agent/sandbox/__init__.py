@@ -19,14 +19,20 @@ what keeps it from the user's files is that it does not see them.
 from __future__ import annotations
 
 import functools
+import json
 import os
 import pwd
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from agent import redact, run
 from agent.errors import Art32Error, Code
+
+#: Where `art32 drill engine` listens, which makes the rooms of a drill that may make none.
+ENGINES = Path("/run/art32/engine.sock")
+_CAP_SYS_ADMIN = 1 << 21  # capability.h
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -150,6 +156,8 @@ def _argv(
     capabilities: tuple[str, ...],
 ) -> list[str]:
     root = os.geteuid() == 0
+    if root and _asks_others():
+        return _remote(argv, writable, sockets, readable, capabilities)
     seen = [(path.absolute(), "ro,nodev") for path in (*readable, *sockets)]
     if writable is not None:
         seen.append((writable.absolute(), "nodev"))
@@ -172,6 +180,36 @@ def _argv(
         "--",
         *argv,
     ]
+
+
+def _asks_others() -> bool:
+    """Whether this process is root without the right to make rooms, and the service that has it
+    is there: a drill as systemd starts it."""
+    return not _may_make_rooms() and ENGINES.is_socket()
+
+
+@functools.cache
+def _may_make_rooms() -> bool:
+    text = Path("/proc/self/status").read_text()
+    return bool(int(text.partition("CapEff:")[2].split()[0], 16) & _CAP_SYS_ADMIN)
+
+
+def _remote(
+    argv: Iterable[str],
+    writable: Path | None,
+    sockets: tuple[Path, ...],
+    readable: tuple[Path, ...],
+    capabilities: tuple[str, ...],
+) -> list[str]:
+    request = {
+        "argv": list(argv),
+        "writable": None if writable is None else str(writable.absolute()),
+        "sockets": [str(path.absolute()) for path in sockets],
+        "readable": [str(path.absolute()) for path in readable],
+        "capabilities": list(capabilities),
+    }
+    client = str(Path(__file__).parent / "remote.py")
+    return [sys.executable, "-I", client, str(ENGINES), json.dumps(request)]
 
 
 def _user_namespace(identity: _Identity) -> tuple[str, ...]:

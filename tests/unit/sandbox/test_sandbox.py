@@ -268,7 +268,7 @@ def test_everything_dies_with_a_parent_that_is_killed() -> None:
         subprocess.run(argv, stdin=subprocess.DEVNULL)
         """
     )
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     with subprocess.Popen(
         [sys.executable, "-c", program],
         stdout=subprocess.PIPE,
