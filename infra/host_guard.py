@@ -9,10 +9,10 @@ from infra.config.model import InfraConfig
 
 METADATA = "169.254.169.254"
 METADATA_USERS: Mapping[str, tuple[str, ...]] = {
-    "web": ("art32-files", "art32-logs", "art32-publish"),
-    "db": ("art32-logs", "art32-pg", "art32-publish"),
-    "mail": ("art32-logs", "art32-publish"),
-    "dumper": ("art32-pg", "art32-publish"),
+    "web": ("art32-doctor", "art32-files", "art32-logs", "art32-publish"),
+    "db": ("art32-doctor", "art32-logs", "art32-pg", "art32-publish"),
+    "mail": ("art32-doctor", "art32-logs", "art32-publish"),
+    "dumper": ("art32-doctor", "art32-pg", "art32-publish"),
     "keeper": ("art32-keeper", "art32-publish"),
     "restorer": ("art32-publish",),
 }

@@ -191,7 +191,7 @@ def test_passwords_that_are_guessed_are_allowed_no_more(files: World) -> None:
     }
     journal.write_text(f"{json.dumps(record)}\n" * 250)
     files.tool(
-        "journalctl", f'if [[ "$*" == *--lines=1 * ]]; then echo "{{}}"; else cat {journal}; fi'
+        "journalctl", f'if [[ "$*" == *"--lines=1 "* ]]; then echo "{{}}"; else cat {journal}; fi'
     )
     files.tool("sshd", f'[ "$1" = -t ]; grep -qx "PasswordAuthentication no" {drop_in}')
     files.tool("systemctl", f'[ "$*" = "reload ssh" ]; : >{journal}')

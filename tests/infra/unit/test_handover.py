@@ -128,15 +128,18 @@ def test_each_duty_runs_only_what_it_is_for() -> None:
         assert common <= set(found)
         return set(found) - common
 
-    logs = {"art32-logs-rotate.timer", "art32-logs-digest.timer"}
-    assert own("web") == {*logs, "art32-backup-directory@data.timer"}
-    assert own("db") == {*logs, "art32-backup-postgresql@databases.timer"}
-    assert own("mail") == logs
+    writer = {"art32-enrol.timer", "art32-doctor.timer"}
+    writer |= {"art32-logs-rotate.timer", "art32-logs-digest.timer"}
+    assert own("web") == {*writer, "art32-backup-directory@data.timer"}
+    assert own("db") == {*writer, "art32-backup-postgresql@databases.timer"}
+    assert own("mail") == writer
     assert own("keeper") == {
         *("art32-prune.timer", "art32-logs-prune.timer"),
         *("art32-verify@web.timer", "art32-verify@db.timer"),
     }
-    assert own("restorer") == {"art32-drill@web.timer", "art32-drill@db.timer"}
+    assert own("restorer") == {
+        *("art32-drill@web.timer", "art32-drill@db.timer", "art32-drill-engine.socket"),
+    }
     dumper = set(agent_file.enabled_units(MANAGED, "dumper"))
     assert "art32-backup-postgresql@app.timer" in dumper
     assert "art32-logs-rotate.timer" not in dumper
@@ -148,7 +151,7 @@ def test_the_metadata_service_answers_the_users_of_the_units_that_need_it(
 ) -> None:
     users = set()
     for unit in agent_file.enabled_units(config, duty):
-        service = template(unit).replace(".timer", ".service")
+        service = re.sub(r"\.(timer|socket)$", ".service", template(unit))
         found = sections(SHARE / "systemd" / service)["Service"]
         if "IPAddressDeny" not in found and found.get("User", "root") != "root":
             users.add(found["User"])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,32 +17,12 @@ from agent import run, sandbox
 from agent.errors import Art32Error, Code
 from agent.sandbox import remote, service
 from tests.fixtures.daemons import until
+from tests.fixtures.rooms import started
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0, reason="only root has rooms made by another process"
 )
 USER = "nobody"
-SERVE = """
-import socket, sys
-from pathlib import Path
-from agent.notify import Manager
-from agent.sandbox.service import Service
-listener = socket.socket(fileno=int(sys.argv[1]))
-service = Service(listener, user="nobody", directory=Path(sys.argv[2]), client=int(sys.argv[3]))
-service.run(Manager(), idle_seconds=float(sys.argv[4]))
-"""
-
-
-def started(
-    door: Path, directory: Path, *, client: int = 0, idle: float = 60
-) -> subprocess.Popen[bytes]:
-    """Run the service in a process of its own, on a socket that is open already."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(str(door))
-        listener.listen()
-        number = listener.fileno()
-        argv = [sys.executable, "-c", SERVE, str(number), str(directory), str(client), str(idle)]
-        return subprocess.Popen(argv, pass_fds=[number])
 
 
 @pytest.fixture
@@ -72,8 +52,8 @@ def test_streams_and_statuses_come_through(place: Path) -> None:
     assert "remote.py" in " ".join(argv)
     done = run.run(argv, stdin=b"through")
     assert (done.returncode, done.stdout, done.stderr) == (7, b"through", b"bad\n")
-    killed = run.run(sandbox.confined(["sh", "-c", "kill -9 $$"], user=USER))
-    assert killed.returncode == 128 + 9
+    killed = run.run(sandbox.confined(["sh", "-c", "sh -c 'kill -SEGV $$'; exit $?"], user=USER))
+    assert killed.returncode == 128 + signal.SIGSEGV
 
 
 def test_much_comes_through_and_its_end_is_seen(place: Path) -> None:
@@ -220,13 +200,9 @@ def test_what_an_engine_needs_is_taken(tmp_path: Path) -> None:
 
 def test_many_programs_run_at_once(place: Path) -> None:
     argv = sandbox.confined(["sh", "-c", "read x; echo $x"], user=USER)
-    processes = [run.Process(argv, stdin=run.PIPE) for _ in range(8)]
-    try:
-        for number, process in enumerate(processes):
+    with contextlib.ExitStack() as stack:
+        several = [stack.enter_context(run.Process(argv, stdin=run.PIPE)) for _ in range(8)]
+        for number, process in enumerate(several):
             process.stdin.write(b"%d\n" % number)
-        assert [process.stdout.readline() for process in processes] == [
-            b"%d\n" % number for number in range(8)
-        ]
-    finally:
-        for process in processes:
-            process.kill()
+        said = [process.stdout.readline() for process in several]
+    assert said == [b"%d\n" % number for number in range(8)]

@@ -50,7 +50,7 @@ def test_what_is_missing_is_enabled_and_what_is_too_much_is_not(tmp_path: Path) 
         "logrotate.timer",  # not ours
     )
     change = service.plan(config(sources=[APP]), tmp_path)
-    assert change.enable == ("art32-backup-postgresql@app.timer",)
+    assert change.enable == ("art32-backup-postgresql@app.timer", "art32-doctor.timer")
     assert change.disable == ("art32-backup-mysql@shop.timer",)
 
 
