@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -29,7 +30,7 @@ def auth_log(path: Path, *lines: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the machine one without a journal and with that log."""
     path.write_text("".join(f"{line}\n" for line in lines))
     monkeypatch.setattr(logins, "AUTH_LOG", path)
-    monkeypatch.setattr(logins.shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
 
 
 def at(minute: int, said: str) -> str:
@@ -85,7 +86,7 @@ def test_a_journal_that_may_not_be_read_is_not_taken_for_a_quiet_one(
 ) -> None:
     """journalctl shows a user who may read nothing just that, and ends well."""
     monkeypatch.setattr(logins, "AUTH_LOG", tmp_path / "none")
-    monkeypatch.setattr(logins.shutil, "which", lambda _: "/bin/true")
+    monkeypatch.setattr(shutil, "which", lambda _: "/bin/true")
     assert logins.failed(NOW) is None
 
 
