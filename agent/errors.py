@@ -91,6 +91,12 @@ class Code(Enum):
     NOT_WRITE_ONLY = ("not-write-only", ExitStatus.STORE, "the writer can do more than write")
     SUSPECT = ("suspect", ExitStatus.VERIFICATION, "signature, path or contents do not fit")
     PENDING = ("pending", ExitStatus.VERIFICATION, "signed by a key that no person has accepted")
+    SUSPICIOUS = (
+        "suspicious",
+        ExitStatus.WARNINGS,
+        "a backup differs so much from the last one that a person has to accept it",
+    )
+    STALE = ("stale", ExitStatus.WARNINGS, "the newest good backup is too old")
     ENROLMENT_INVALID = (
         "enrolment-invalid",
         ExitStatus.VERIFICATION,
@@ -219,6 +225,8 @@ RUNBOOKS: dict[Code, str] = {
     Code.NOT_WRITE_ONLY: "store-refused",
     Code.SUSPECT: "backup-suspect",
     Code.PENDING: "backup-suspect",
+    Code.SUSPICIOUS: "backup-suspect",
+    Code.STALE: "backup-stale",
     Code.ENROLMENT_INVALID: "host-enrol",
     Code.ENROLMENT_DOUBTFUL: "host-enrol",
     Code.HOST_UNKNOWN: "host-enrol",

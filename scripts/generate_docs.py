@@ -34,8 +34,10 @@ _RUNBOOK_USE = """\
 1. Note the time. Say in the channel that you are on it.
 2. Nobody is to be blamed. When in doubt, escalate: each page says after how many minutes.
 3. Change nothing before you have read *Stop if*. What is stored in the store stays there.
-4. Paste one block at a time. What must be filled in stands as `${{NAME:?what to put here}}`; an
-   empty one stops.
+4. Without art32, open a shell of its own: `bash`, then `set -Eeuo pipefail`. A command that fails
+   ends that shell, and with it the rest of the block. Paste one block at a time. What must be
+   filled in stands as `${{NAME:?what to put here}}`: set it first, `NAME='value'`; an empty one
+   stops.
 5. With art32 at hand: `art32 runbook run PAGE` asks for the values, shows each step, runs it,
    compares what it prints, and records times and results in the ledger. `--dry-run` only shows.
    `--step N` goes on where it stopped. `--record FILE` keeps a masked transcript.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 
 from agent import clock, output, run, sandbox
 from agent.backup import identity, leftovers, make, restore
+from agent.backup.drill import preflight
+from agent.backup.finding import Finding as Finding
 from agent.backup.identity import Pin
 from agent.config.model import Configuration, DirectoryStore, PinnedKey
 from agent.config.sources import Source
@@ -21,17 +22,6 @@ from agent.store.proof import prove_write_only
 _PROGRAMS = (("gpg", "gnupg"), ("gpgv", "gpgv"))
 _ROOM = 64 << 20
 _SKEW = timedelta(minutes=5)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at: `good` is None for a warning."""
-
-    subject: str
-    good: bool | None
-    detail: str
-    hint: str | None = None
-    status: ExitStatus = ExitStatus.OK
 
 
 def _from_error(subject: str, error: Art32Error) -> Finding:
@@ -57,6 +47,7 @@ def examine(config: Configuration, *, probe: bool) -> list[Finding]:
         *_attempt("ledger", lambda: _ledger(config)),
         *_attempt("disk", lambda: _disk(config)),
         *_attempt("restores", lambda: _restores(config)),
+        *_attempt("drills", lambda: preflight.look(config)),
     ]
     for source in config.sources:
         found += _attempt(f"source {source.name}", lambda source=source: _source(source))  # type: ignore[misc]

@@ -10,6 +10,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -239,7 +240,7 @@ def restore(
                 _require_fitting(wanted.target, ready.details.kind)
                 kind = ready.details.kind
                 plugin(kind).check_target(wanted)
-                with leftovers.claimed(config.state_directory, wanted, kind, facts) as notes:
+                with _claimed(config, wanted, kind, facts) as notes:
                     warnings += notes
                     sentence = plugin(kind).restore(stream, wanted)
         outcome = "ok"
@@ -253,6 +254,15 @@ def restore(
         warnings += _record(ledger, history.RESTORED, **facts, result=outcome)
     seconds = clock.monotonic() - begun
     return Restored(backup.id, sentence, stream.count, seconds, tuple(dict.fromkeys(warnings)))
+
+
+def _claimed(
+    config: Configuration, wanted: RestoreRequest, kind: str, facts: dict[str, str]
+) -> AbstractContextManager[list[str]]:
+    """Hold a claim on what is made; what goes with its engine anyway needs none."""
+    if wanted.thrown_away:
+        return contextlib.nullcontext([])
+    return leftovers.claimed(config.state_directory, wanted, kind, facts)
 
 
 def _record(ledger: Ledger, event: str, **facts: str) -> list[str]:

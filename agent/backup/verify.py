@@ -11,13 +11,13 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from enum import Enum
 
 from agent import parallel
 from agent.backup import catalog, fetch, history, identity, make, missing, wal_chain
 from agent.backup.catalog import Backup, State, Unit
 from agent.backup.manifest import ObjectEntry
+from agent.backup.newest import newest_of
 from agent.backup.restore import opened
 from agent.backup.wal import place
 from agent.config.model import Configuration
@@ -26,7 +26,6 @@ from agent.ledger import Record
 from agent.store import Store
 
 _READERS = 4
-_NAMED = 3
 _UNRECORDED = (Code.DISK, Code.PERMISSION)
 
 
@@ -64,13 +63,15 @@ class Missing:
 class Choice:
     """What to look at, and what is plain without a look: `missing` is a defect as well.
 
-    `broken` are the units of the chosen backups that are not whole.
+    `broken` are the units of the chosen backups that are not whole; `doubts` are by source what a
+    person has to hear of the warnings.
     """
 
     backups: tuple[Backup, ...]
     broken: tuple[Unit, ...] = ()
     missing: tuple[Missing, ...] = ()
     warnings: tuple[str, ...] = ()
+    doubts: tuple[tuple[str, Art32Error], ...] = ()
 
     @property
     def stored_bytes(self) -> int:
@@ -101,13 +102,15 @@ def choose(
     running = frozenset() if ids else missing.unfinished(units, store.now())
     units = [unit for unit in units if unit.key not in running]
     lost: list[Missing] = []
+    doubts: list[tuple[str, Art32Error]] = []
     if ids:
         chosen = [catalog.find(backups, one) for one in ids]
     else:
         if newest:
             accepted = catalog.accepted_ids(backups, local.accepted)
-            picked, notes = _newest(config, store, units, accepted)
-            chosen, warnings = [one for unit in picked for one in unit.backups], warnings + notes
+            picked, doubts, notes = newest_of(config, store, units, accepted)
+            chosen = [one for unit in picked for one in unit.backups]
+            warnings += [*(error.sentence for _, error in doubts), *notes]
             lost += _without(config, backups, host, source)
         else:
             chosen = [backup for backup in backups if backup.state is not State.ABSENT]
@@ -132,7 +135,7 @@ def choose(
     broken = [
         unit for unit in units if unit.broken_set and places & {one.place for one in unit.backups}
     ]
-    return Choice(tuple(chosen), tuple(broken), tuple(lost), tuple(warnings))
+    return Choice(tuple(chosen), tuple(broken), tuple(lost), tuple(warnings), tuple(doubts))
 
 
 def _records(config: Configuration) -> tuple[list[Record], list[str]]:
@@ -143,44 +146,6 @@ def _records(config: Configuration) -> tuple[list[Record], list[str]]:
         if error.code not in _UNRECORDED:
             raise
         return [], [error.sentence]
-
-
-def _newest(
-    config: Configuration, store: Store, units: Sequence[Unit], accepted: frozenset[str]
-) -> tuple[list[Unit], list[str]]:
-    """Return the newest unit with a signature of each source, and the newest good one if that is
-    another; and a sentence for everything that lets a source be without a recent good one."""
-    limit = store.now() - timedelta(hours=config.retention.newest_within_hours)
-    groups: dict[str, list[Unit]] = {}
-    for unit in units:
-        groups.setdefault(unit.source, []).append(unit)
-    picked, notes = [], []
-    for source, mine in sorted(groups.items()):
-        good = [number for number, unit in enumerate(mine) if unit.good(accepted)]
-        signed = [number for number, unit in enumerate(mine) if unit.signed]
-        picked += [mine[number] for number in sorted({*good[-1:], *signed[-1:]})]
-        if not good:
-            notes.append(f"`{source}` has no good backup")
-        elif mine[good[-1]].stored_at < limit:
-            hours = config.retention.newest_within_hours
-            notes.append(f"the newest good backup of `{source}` is older than {hours} hours")
-        notes += _later(source, mine[good[-1] + 1 if good else 0 :])
-    return picked, notes
-
-
-def _later(source: str, units: Sequence[Unit]) -> list[str]:
-    """Return a sentence for what came after the newest good backup, newest first."""
-    found = []
-    for unit in reversed(units[-_NAMED:]):
-        last = unit.backups[-1]
-        state = "suspicious and not accepted" if unit.whole else last.state.value
-        if unit.broken_set:
-            state = "part of a set that is not whole"
-        found.append(f"`{last.id}` is {state}")
-    more = len(units) - len(found)
-    if more > 0:
-        found.append(f"{more} more")
-    return [f"after the newest good backup of `{source}`: {', '.join(found)}"] if found else []
 
 
 def _without(
@@ -217,6 +182,25 @@ def verify_all(
             )
         results.append(result)
     return results
+
+
+def errors(results: Sequence[Verified], choice: Choice) -> list[tuple[str, Art32Error]]:
+    """Return what is to be reported: each source with what is wrong with its backups, once for each
+    kind of wrong."""
+    states = {State.SUSPECT: Code.SUSPECT, State.PENDING: Code.PENDING}
+    found: dict[tuple[str, Code], list[str]] = {}
+    for one in results:
+        if not one.good:
+            code = states.get(one.backup.state, Code.CORRUPT)
+            found.setdefault((one.backup.place.source, code), []).append(one.problem)
+    for lost in choice.missing:
+        found.setdefault((lost.source, Code.NO_BACKUP), []).append(lost.problem)
+    told = [
+        (source, Art32Error(code, f"{len(problems)} of `{source}`: {problems[0]}"))
+        for (source, code), problems in found.items()
+    ]
+    known = set(found)
+    return told + [(name, one) for name, one in choice.doubts if (name, one.code) not in known]
 
 
 def record(config: Configuration, tier: Tier, *, good: int, bad: int) -> list[str]:

@@ -89,14 +89,16 @@ def checks(context: Context, found: Examined) -> None:
         send_soon(context)
 
 
-def attacks(config: Configuration) -> Callable[[Mapping[str, int], frozenset[str]], object]:
-    """Return what a scan tells of new attacks."""
+def attacks(
+    config: Configuration, verb: str = "logs watch"
+) -> Callable[[Mapping[str, int], frozenset[str]], object]:
+    """Return what a scan by a verb tells of new attacks."""
 
     def told(counts: Mapping[str, int], severe: frozenset[str]) -> None:
         if config.report.token_file is not None:
             from agent import report
 
-            report.attacks(config, counts, severe=severe)
+            report.attacks(config, counts, severe=severe, verb=verb)
 
     return told
 

@@ -15,6 +15,7 @@ from agent.config.drill import Drill
 from agent.config.health import Health
 from agent.config.logs import Logs
 from agent.config.report import Report
+from agent.config.retention import Retention as Retention
 from agent.config.section import Section
 from agent.config.service import Service
 from agent.config.sources import AnySource
@@ -205,25 +206,6 @@ class Pins(Section):
     )
 
 
-class Retention(Section):
-    """How long backups are kept."""
-
-    days: int = Field(30, ge=1, le=3660, description="Days by the store's clock.", examples=[30])
-    minimum_backups: int = Field(
-        7,
-        ge=1,
-        description="Never go below this many good backups of a source, however old they are.",
-        examples=[7],
-    )
-    newest_within_hours: int = Field(
-        48,
-        ge=1,
-        description="Prune only while the newest good backup is at most this old: when backups "
-        "have stopped, or a clock has jumped, nothing is deleted.",
-        examples=[48],
-    )
-
-
 class Restore(Section):
     """For the machine that restores; a host needs none of it."""
 
@@ -331,6 +313,9 @@ class Configuration(Section):
         doubled = sorted({name for name in names if names.count(name) > 1})
         if doubled:
             raise ValueError(f"two sources are named {', '.join(f'`{name}`' for name in doubled)}")
+        for name in names:
+            if f"{self.host}/{name}" in self.retention.retired:
+                raise ValueError(f"`{name}` is in `sources` and in `retention.retired`")
         for what, there in (("sources", self.sources), ("logs.rotate", self.logs.rotate)):
             if there and (self.encryption is None or self.signing is None):
                 raise ValueError(f"`{what}` needs `encryption` and `signing`")

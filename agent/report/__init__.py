@@ -114,7 +114,13 @@ def check(
     return _put(config, level, body, "health")
 
 
-def attacks(config: Configuration, counts: Mapping[str, int], *, severe: frozenset[str]) -> bool:
+def attacks(
+    config: Configuration,
+    counts: Mapping[str, int],
+    *,
+    severe: frozenset[str],
+    verb: str = "logs watch",
+) -> bool:
     """Report attacks by the id of their rule and their number: no address, no line of a log."""
     waits = False
     for rule, count in counts.items():
@@ -128,7 +134,7 @@ def attacks(config: Configuration, counts: Mapping[str, int], *, severe: frozens
             }
         }
         level = "error" if rule in severe else "warning"
-        waits = _put(config, level, body, "logs watch") or waits
+        waits = _put(config, level, body, verb) or waits
     return waits
 
 

@@ -11,7 +11,8 @@ from tests.infra import cases
 CHECKS = Path(__file__).parents[2] / "agent" / "health" / "checks"
 # pages that a person finds by what they see: no alarm and no error leads to them
 BY_SYMPTOM = {
-    *("delete-backups", "delete-person", "personal-data-breach", "pulumi-stuck"),
+    *("delete-backups", "delete-person", "drill-on-aws", "personal-data-breach", "pulumi-stuck"),
+    "restore-managed-database",
     "restore-to-a-point-in-time-stock-tools",
     *("restore-database-stock-tools", "restore-table", "retire-generation", "verify-evidence"),
 }

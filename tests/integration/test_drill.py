@@ -87,9 +87,8 @@ def test_a_good_backup_passes_and_nothing_of_the_engine_is_left(
     assert done.returncode == 0, done.stdout + done.stderr
     (result,) = json.loads(done.stdout)["data"]
     shown = {check["name"]: check["good"] for check in result["checks"]}
-    assert shown == dict.fromkeys(
-        ["row counts", "amcheck", "system identifier", "assertion 1", "loss", "time"], True
-    )
+    names = ["row counts", "amcheck", "system identifier", "assertion 1", "loss", "time"]
+    assert shown == dict.fromkeys(["freshness", "snapshot", *names], True)
     assert 3600 <= result["loss_seconds"] < 2 * 3600
     assert set(result["seconds"]) == {"catalog", "engine", "restore", "checks"}
     assert list(place.iterdir()) == []

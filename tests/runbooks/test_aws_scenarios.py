@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ import yaml  # type: ignore[import-untyped]
 from tests.fixtures.databases import free_port
 from tests.fixtures.repository import MakeRepository, text
 from tests.fixtures.snapshots import SnapshotAccount, stack_file
-from tests.runbooks.world import World
+from tests.runbooks.world import BIN, World
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
@@ -114,6 +117,65 @@ def test_a_locked_stack_is_freed(stack: World) -> None:
     assert not lock.exists()
     stack.undoes("pulumi-stuck")
     assert stack.verified("pulumi-stuck")
+
+
+@pytest.fixture
+def restorer(stack: World, snapshot_account: SnapshotAccount, tmp_path: Path) -> Iterator[Path]:
+    """The machine that the group would start and end, with a ledger of its own; yields that."""
+    aws = shutil.which("aws")
+    if aws is None:
+        pytest.skip("no aws CLI is installed")
+    stack.tool("aws", f'exec {aws} --endpoint-url {snapshot_account.endpoint} "$@"')
+    project = Path(stack.values["PROJECT"])
+    hook = project / ".pulumi-after-up"
+    tags = "{Key=Art32Stack,Value=prod},{Key=Art32Duty,Value=restorer}"
+    hook.write_text(
+        f"""#!/bin/bash
+set -eu
+aws() {{ {stack.tools}/aws "$@"; }}
+found=$(aws ec2 describe-instances --query 'Reservations[].Instances[].InstanceId' --output text \\
+  --filters Name=tag:Art32Duty,Values=restorer Name=instance-state-name,Values=running)
+if grep -q "restorerCount: '1'" {project}/Pulumi.prod.yaml; then
+  test -n "$found" || aws ec2 run-instances --image-id ami-12c6146b --count 1 \\
+    --tag-specifications "ResourceType=instance,Tags=[{tags}]" >/dev/null
+elif test -n "$found"; then
+  aws ec2 terminate-instances --instance-ids $found >/dev/null
+fi
+"""
+    )
+    hook.chmod(0o755)
+    keeper = stack.site.config_file.read_text()
+    state = tmp_path / "restorer-state"
+    place = Path(tempfile.mkdtemp(prefix="art32-", dir="/tmp"))
+    configuration = tmp_path / "restorer.toml"
+    configuration.write_text(
+        keeper.replace(str(stack.site.state), str(state))
+        + f"\n[drill]\ndirectory = {text(place / 'drill')}\n"
+    )
+    stack.tool(
+        "art32",
+        f'case "$*" in "drill run"*|doctor*) export ART32_CONFIG={configuration} ;; esac\n'
+        f'exec {BIN}/art32 "$@"',
+    )
+    yield state
+    shutil.rmtree(place)
+
+
+def test_a_drill_runs_on_a_machine_that_exists_for_it_alone(
+    stack: World, restorer: Path, snapshot_account: SnapshotAccount, tmp_path: Path
+) -> None:
+    (tmp_path / "data" / "file").write_bytes(b"content")
+    stack.site.back_up("files")
+    stack.values |= {"BACKUP_HOST": stack.site.host, "RESULTS": str(tmp_path / "results")}
+    stack.mends("drill-on-aws")
+    shown = stack.art32("drill", "status")
+    assert "db1/files" in shown.stdout
+    records = (stack.site.state / "ledger.jsonl").read_text()
+    assert '"taken":true' in records
+    assert '"taken":true' not in (restorer / "ledger.jsonl").read_text()
+    found = snapshot_account.client("ec2").describe_instances()["Reservations"]
+    assert [one["Instances"][0]["State"]["Name"] for one in found] == ["terminated"]
+    stack.undoes("drill-on-aws")
 
 
 def test_a_webserver_that_is_gone_is_started_by_the_next_update(stack: World) -> None:

@@ -91,6 +91,13 @@ class TestEveryBlock:
         if not block.manual:
             assert re.search(r"<[a-z -]+>", block.text) is None
 
+    def test_no_condition_is_turned_round_where_its_failure_would_stop_nothing(
+        self, runbook: Runbook, block: Block
+    ) -> None:
+        """`! command` never ends a shell under `set -e`; as the last command it fails the block."""
+        commands = re.sub(r"\\\n", " ", block.text).rstrip().split("\n")
+        assert [line for line in commands[:-1] if line.lstrip().startswith("! ")] == []
+
     def test_what_destroys_something_says_so(self, runbook: Runbook, block: Block) -> None:
         destroys = re.search(
             r"\brm --recursive|\bdropdb\b|\bRENAME TO\b|delete --apply|prune --apply|\bDROP\b",

@@ -1,31 +1,35 @@
-"""`art32 drill run`: which backups, one after the other, and what to say of them."""
+"""`art32 drill run`: which backups, one after the other."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 from agent import clock, output
 from agent.backup import catalog, history, identity, make, restore
 from agent.backup.catalog import Backup, Unit
 from agent.backup.drill import record
+from agent.backup.drill.engines import Check
 from agent.backup.drill.record import Drilled
-from agent.backup.drill.rehearsal import Rehearsal, rehearse, worth_a_drill
+from agent.backup.drill.rehearsal import Occasion, Rehearsal, rehearse, worth_a_drill
 from agent.config.model import Configuration
-from agent.errors import Art32Error, Code, ExitStatus
+from agent.errors import Art32Error, Code
 from agent.ledger import Ledger
 from agent.progress import Progress
 from agent.store import Store, open_store
 
-PICKS = ("newest", "rotating")
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def run(
     config: Configuration, sources: Sequence[str], *, host: str, pick: str, wanted: str | None
-) -> output.Answer:
-    """Drill the named sources of a host, or all that have backups, and return what came of it.
+) -> list[Rehearsal]:
+    """Drill the named sources of a host, or all that have backups, and return what came of each.
 
-    `pick` is `newest`, or `rotating`: the good backup that was drilled longest ago or never.
-    Raise NO_BACKUP when there is nothing to drill, and what a listing or the ledger raises.
+    `pick` is `newest`, or `rotating`: the good backup that was drilled longest ago or never. What
+    is wrong with one source is in its result and recorded, and keeps no other from its turn. Raise
+    NO_BACKUP when there is nothing to drill, and what a listing or the ledger raises.
     """
     store, ledger = open_store(config.store), make.ledger_of(config)
     begun = clock.monotonic()
@@ -34,116 +38,138 @@ def run(
     finding = clock.monotonic() - begun
     records = list(ledger.records())
     known = record.drills(records)
-    names = list(dict.fromkeys(sources)) or sorted({one.place.source for one in backups})
-    if not names:
-        raise Art32Error(
-            Code.NO_BACKUP,
-            f"host `{host}` has no backup to drill",
-            hint="art32 backup list --all-hosts",
-        )
     accepted = catalog.accepted_ids(backups, history.read(records).accepted)
     results: list[Rehearsal] = []
-    for source in names:
-        if pick == "rotating" and wanted is None:
-            chosen = list(_rotating(backups, (host, source), accepted, known).backups)
-        else:
-            chosen = restore.choose(
-                backups, source=source, host=host, wanted=wanted, accepted=accepted
-            )
-        results += [
-            _one(config, store, ledger, backup, known, finding)
-            for backup in worth_a_drill(config, store, tuple(chosen))
-        ]
-    return _answer(results)
+    for source in _names(config, host, sources, backups, known):
+        one = _Source(config, store, ledger, host, source, backups, accepted, known)
+        results += one.drill(pick, wanted, finding)
+    return results
 
 
-def _one(
+def _names(
     config: Configuration,
-    store: Store,
-    ledger: Ledger,
-    backup: Backup,
-    known: Sequence[Drilled],
-    finding: float,
-) -> Rehearsal:
-    mine = [one for one in known if (one.host, one.source) == backup.place_key and one.good]
-    last = mine[-1].system_identifier if mine else None
-    with Progress(f"drilling {backup.place.source}", backup.stored_bytes) as progress:
-        done = rehearse(config, store, backup, ledger, last_identifier=last, progress=progress.add)
-    done.seconds = {"catalog": finding, **done.seconds}
-    return done
-
-
-def _rotating(
+    host: str,
+    sources: Sequence[str],
     backups: Sequence[Backup],
-    place: tuple[str, str],
-    accepted: frozenset[str],
     known: Sequence[Drilled],
-) -> Unit:
-    """Return the good backup whose last drill is longest ago; of those without, the oldest."""
-    last = {one.id: one.at for one in known}
-    units = catalog.units(one for one in backups if one.place_key == place)
-    good = [unit for unit in units if unit.good(accepted)]
-    if not good:
-        raise Art32Error(
-            Code.NO_BACKUP,
-            f"no good backup of source `{place[1]}` of host `{place[0]}`",
-            hint="art32 backup list",
-        )
-    never = clock.parse_iso("1970-01-01T00:00:00Z")
-    return min(good, key=lambda unit: min(last.get(one.id, never) for one in unit.backups))
-
-
-def _answer(results: Sequence[Rehearsal]) -> output.Answer:
-    lines: list[str] = []
-    warnings: list[str] = []
-    for done in results:
-        lines += _lines(done)
-        name = f"{done.backup.place.source} {done.backup.id}"
-        warnings += [f"{name}: {warning}" for warning in done.warnings]
-        warnings += [
-            f"{name}: {check.name} could not be looked at: {check.detail}"
-            for check in done.checks
-            if check.good is None
-        ]
-    failed = [done for done in results if not done.good]
-    status = (
-        ExitStatus.VERIFICATION if failed else ExitStatus.WARNINGS if warnings else ExitStatus.OK
+) -> list[str]:
+    """Return the sources to drill: those named, or all of the host that have not ended: of which
+    there are backups, of which something is expected, or which were drilled before."""
+    there = {one.place.source for one in backups}
+    expected = {one.source for one in config.drill.checks if (one.host or config.host) == host}
+    expected |= {one.source for one in known if one.host == host}
+    if sources:
+        for name in sources:
+            if name not in there | expected:
+                raise Art32Error(
+                    Code.NO_BACKUP,
+                    f"host `{host}` has no backup of a source `{name}`",
+                    hint="art32 backup list --all-hosts",
+                )
+        return list(dict.fromkeys(sources))
+    ended = {name.partition("/")[2] for name in config.retention.retired if _of(name, host)}
+    if names := sorted((there | expected) - ended):
+        return names
+    raise Art32Error(
+        Code.NO_BACKUP,
+        f"host `{host}` has no backup to drill",
+        hint="art32 backup list --all-hosts",
     )
-    if failed:
-        lines.append("runbook: drill-failed")
-    summary = f"{len(results) - len(failed)} of {len(results)} drills passed"
-    lines.append(summary)
-    data = [_data(done) for done in results]
-    return output.Answer("art32.drill/1", data, lines, warnings, status, summary)
 
 
-def _lines(done: Rehearsal) -> list[str]:
-    word = "passed" if done.good else "FAILED"
-    phases = ", ".join(f"{phase} {output.duration(value)}" for phase, value in done.seconds.items())
-    what = f"{done.backup.place.host}/{done.backup.place.source} {done.backup.id}"
-    lines = [
-        f"{what} of {clock.iso(done.backup.stored_at)}: {word} in {output.duration(done.total)}",
-        f"  {phases}",
-    ]
-    marks = {True: "ok   ", False: "FAIL ", None: "?    "}
-    lines += [f"  {marks[check.good]}{check.name}: {check.detail}" for check in done.checks]
-    if done.error is not None:
-        lines.append(f"  FAIL {done.error.sentence}")
-        if done.error.hint:
-            lines.append(f"       hint: {done.error.hint}")
-    return lines
+def _of(name: str, host: str) -> bool:
+    return name.partition("/")[0] == host
 
 
-def _data(done: Rehearsal) -> dict[str, object]:
-    return {
-        "host": done.backup.place.host,
-        "source": done.backup.place.source,
-        "id": done.backup.id,
-        "stored_at": clock.iso(done.backup.stored_at),
-        "passed": done.good,
-        "seconds": {phase: round(value, 2) for phase, value in done.seconds.items()},
-        "plain_bytes": done.plain_bytes,
-        "loss_seconds": None if done.loss is None else round(done.loss),
-        "checks": [vars(check) for check in done.checks],
-        "error": done.error.code.label if done.error else None,
-    }
+class _Source:
+    """One source of a host, and everything that is known of it."""
+
+    def __init__(
+        self,
+        config: Configuration,
+        store: Store,
+        ledger: Ledger,
+        host: str,
+        source: str,
+        backups: list[Backup],
+        accepted: frozenset[str],
+        known: Sequence[Drilled],
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._ledger = ledger
+        self._place = (host, source)
+        self._backups = backups
+        self._accepted = accepted
+        units = catalog.units(one for one in backups if one.place_key == self._place)
+        self._good = [unit for unit in units if unit.good(accepted)]
+        self._known = tuple(one for one in known if (one.host, one.source) == self._place)
+
+    def drill(self, pick: str, wanted: str | None, finding: float) -> list[Rehearsal]:
+        """Drill a backup of it, with all its parts; `finding` are the seconds that finding took."""
+        campaign = secrets.token_hex(8)
+        try:
+            chosen = self._chosen(pick, wanted)
+            parts = worth_a_drill(self._config, self._store, chosen)
+        except Art32Error as error:
+            failed = Rehearsal(*self._place, campaign, error=error)
+            failed.warnings += record.finished(self._ledger, failed, failed.word)
+            return [failed]
+        occasion = Occasion(campaign, len(parts), self._until(chosen), self._known)
+        fresh = self._fresh()
+        results = []
+        for backup in parts:
+            with Progress(f"drilling {backup.place.source}", backup.stored_bytes) as progress:
+                done = rehearse(
+                    self._config,
+                    self._store,
+                    backup,
+                    self._ledger,
+                    occasion,
+                    fresh=fresh,
+                    progress=progress.add,
+                )
+            done.seconds = {"catalog": finding, **done.seconds}
+            results.append(done)
+        return results
+
+    def _chosen(self, pick: str, wanted: str | None) -> tuple[Backup, ...]:
+        host, source = self._place
+        if pick == "rotating" and wanted is None:
+            return self._rotating().backups
+        chosen = restore.choose(
+            self._backups, source=source, host=host, wanted=wanted, accepted=self._accepted
+        )
+        return tuple(chosen)
+
+    def _rotating(self) -> Unit:
+        """Return the good backup whose last drill is longest ago; of those without, the oldest."""
+        if not self._good:
+            raise Art32Error(
+                Code.NO_BACKUP,
+                f"no good backup of source `{self._place[1]}` of host `{self._place[0]}`",
+                hint="art32 backup list",
+            )
+        last = {one.id: one.at for one in self._known}
+        return min(self._good, key=lambda unit: min(last.get(b.id, _NEVER) for b in unit.backups))
+
+    def _until(self, chosen: Sequence[Backup]) -> datetime | None:
+        """Return when the next good backup after the chosen one was stored."""
+        stored = max(backup.stored_at for backup in chosen)
+        return min((unit.stored_at for unit in self._good if unit.stored_at > stored), default=None)
+
+    def _fresh(self) -> Check | None:
+        """Look whether the newest good backup is recent, whichever is drilled; not of a source that
+        has ended."""
+        if "/".join(self._place) in self._config.retention.retired:
+            return None
+        hours = self._config.retention.newest_within_hours
+        if not self._good:
+            return Check("freshness", False, "there is no good backup")
+        age = self._store.now() - self._good[-1].stored_at
+        shown = output.duration(max(age.total_seconds(), 0))
+        return Check(
+            "freshness",
+            age <= timedelta(hours=hours),
+            f"the newest good backup was stored {shown} ago; at most {hours} h are allowed",
+        )

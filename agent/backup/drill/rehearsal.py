@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from agent import clock, files, output
+from agent import clock, output
 from agent.backup import restore
 from agent.backup.catalog import Backup
-from agent.backup.drill import record
+from agent.backup.drill import place, record
 from agent.backup.drill.engines import Check, Engine, kind
+from agent.backup.drill.record import Drilled
 from agent.backup.manifest import Details
 from agent.backup.sources import RestoreRequest
 from agent.config.drill import DrillCheck
@@ -24,22 +25,49 @@ from agent.ledger import Ledger
 from agent.store import Store
 
 _GLOBALS = "postgresql-globals"
-_CLOCKS_DIFFER = 600.0
+_CLOCKS_DIFFER = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Occasion:
+    """What a drill belongs to and is judged by, besides its backup.
+
+    `campaign` and `parts` as in the record. `until` is when the next good backup was stored, None
+    for the newest. `known` are the earlier drills of this source.
+    """
+
+    campaign: str
+    parts: int = 1
+    until: datetime | None = None
+    known: tuple[Drilled, ...] = ()
 
 
 @dataclass
 class Rehearsal:
     """What a drill has shown. Seconds of wall time by phase; `loss` are the seconds between the
-    newest row and now, None where no query for it is configured."""
+    newest row and the end of the backup's time, None where no query for it is configured.
+    `backup` is None where there was none to drill. `recorded` is what the ledger got."""
 
-    backup: Backup
+    host: str
+    source: str
+    campaign: str
+    parts: int = 1
+    backup: Backup | None = None
+    kind: str | None = None
     checks: list[Check] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     plain_bytes: int = 0
     loss: float | None = None
     system_identifier: str | None = None
+    snapshot_lsn: str | None = None
     error: Art32Error | None = None
     warnings: list[str] = field(default_factory=list)
+    number: str = field(default_factory=lambda: secrets.token_hex(8))
+    recorded: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        return self.backup.id if self.backup is not None else ""
 
     @property
     def good(self) -> bool:
@@ -49,6 +77,13 @@ class Rehearsal:
     def total(self) -> float:
         """RTO as measured: from the first byte asked for to the last check."""
         return sum(self.seconds.values())
+
+    @property
+    def word(self) -> str:
+        """What the ledger calls the result."""
+        if self.error is not None:
+            return self.error.code.label
+        return "ok" if self.good else Code.DRILL_FAILED.label
 
 
 def worth_a_drill(config: Configuration, store: Store, backups: tuple[Backup, ...]) -> list[Backup]:
@@ -68,132 +103,156 @@ def rehearse(
     store: Store,
     backup: Backup,
     ledger: Ledger,
+    occasion: Occasion,
     *,
-    last_identifier: str | None = None,
+    fresh: Check | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Rehearsal:
     """Restore one backup into an engine of its own and return what it has shown.
 
-    Whatever goes wrong with the backup or the engine is in the result, and recorded; raise DISK or
-    PERMISSION when there is no place for an engine, `Interrupted` after a signal. Nothing of the
-    engine is left.
+    `fresh` is a check that was made already. Whatever goes wrong is in the result, and recorded;
+    raise `Interrupted` after a signal. Nothing of the engine is left.
     """
-    done = Rehearsal(backup)
-    wanted = config.drill.check(backup.place.host, backup.place.source, this_host=config.host)
-    number = secrets.token_hex(8)
+    host, source = backup.place_key
+    done = Rehearsal(host, source, occasion.campaign, occasion.parts, backup)
+    if fresh is not None:
+        done.checks.append(fresh)
+    wanted = config.drill.check(host, source, this_host=config.host)
     try:
-        with _place(config.drill.directory) as place:
-            _restore_and_examine(config, store, backup, ledger, place, wanted, done, progress)
-        _compare_identifier(done, last_identifier)
+        with place.held(config.drill.directory) as directory:
+            _Drill(config, store, ledger, wanted, occasion, done).run(backup, directory, progress)
         if wanted.maximum_minutes is not None:
             within = done.total <= wanted.maximum_minutes * 60
             done.checks.append(Check("time", within, output.duration(done.total)))
     except Art32Error as error:
         done.error = error
+    except OSError as error:
+        done.error = _unusable(config.drill.directory, error)
     except Interrupted:
-        done.warnings += record.finished(ledger, number, done, Code.INTERRUPTED.label)
+        done.warnings += record.finished(ledger, done, Code.INTERRUPTED.label)
         raise
-    done.warnings += record.finished(ledger, number, done, _word(done))
+    done.warnings += record.finished(ledger, done, done.word)
     return done
 
 
-def _word(done: Rehearsal) -> str:
-    if done.error is not None:
-        return done.error.code.label
-    return "ok" if done.good else Code.DRILL_FAILED.label
+def _unusable(directory: Path, error: OSError) -> Art32Error:
+    return Art32Error(
+        Code.DISK,
+        f"what was restored to `{directory}` cannot be used: {(error.strerror or 'error').lower()}",
+        hint="`drill.directory` needs room for the largest source, on a healthy disk",
+    )
 
 
-def _restore_and_examine(
-    config: Configuration,
-    store: Store,
-    backup: Backup,
-    ledger: Ledger,
-    place: Path,
-    wanted: DrillCheck,
-    done: Rehearsal,
-    progress: Callable[[int], None],
-) -> None:
-    user = config.restore.engine_user
-    engines: list[tuple[Engine, Details]] = []
-    begun = clock.monotonic()
-    with contextlib.ExitStack() as stack:
+@dataclass
+class _Drill:
+    config: Configuration
+    store: Store
+    ledger: Ledger
+    wanted: DrillCheck
+    occasion: Occasion
+    done: Rehearsal
 
-        def request(details: Details) -> RestoreRequest:
-            started = clock.monotonic()
-            engine = stack.enter_context(kind(details.kind).engine(place, user, details))
-            done.seconds["engine"] = clock.monotonic() - started
-            engines.append((engine, details))
-            return RestoreRequest(
-                target=engine.target,
-                facts=details.facts,
-                # on a server that is confined, empty and thrown away the dump may be its master
-                allow_superuser=True,
-                engine_user=user,
+    def run(self, backup: Backup, directory: Path, progress: Callable[[int], None]) -> None:
+        """Restore into an engine in a directory, and look at what came back."""
+        done, user = self.done, self.config.restore.engine_user
+        engines: list[tuple[Engine, Details]] = []
+        begun = clock.monotonic()
+        with contextlib.ExitStack() as stack:
+
+            def request(details: Details) -> RestoreRequest:
+                started = clock.monotonic()
+                done.kind = details.kind
+                engine = stack.enter_context(kind(details.kind).engine(directory, user, details))
+                done.seconds["engine"] = clock.monotonic() - started
+                engines.append((engine, details))
+                return RestoreRequest(
+                    target=engine.target,
+                    facts=details.facts,
+                    # on a server that is confined, empty and thrown away the dump may be its master
+                    allow_superuser=True,
+                    engine_user=user,
+                    thrown_away=True,
+                )
+
+            restored = restore.restore(
+                self.config, self.store, backup, self.ledger, request, progress=progress
             )
+            ((engine, details),) = engines
+            done.seconds["restore"] = clock.monotonic() - begun - done.seconds["engine"]
+            done.plain_bytes = restored.plain_bytes
+            done.warnings += restored.warnings
+            self._origin(backup, details)
+            started = clock.monotonic()
+            done.checks += engine.examine(details, self.wanted)
+            newest = engine.newest_row(self.wanted)
+            done.seconds["checks"] = clock.monotonic() - started
+            if newest is not None:
+                self._loss(newest)
 
-        restored = restore.restore(config, store, backup, ledger, request, progress=progress)
-        ((engine, details),) = engines
-        done.seconds["restore"] = clock.monotonic() - begun - done.seconds["engine"]
-        done.plain_bytes = restored.plain_bytes
-        done.warnings += restored.warnings
+    def _loss(self, newest: datetime) -> None:
+        """Measure what would have been lost had the live server ended just before the next backup,
+        or, of the newest one, had it ended now."""
+        end = self.occasion.until or clock.now()
+        loss = self.done.loss = (end - newest).total_seconds()
+        shown = f"the newest row is of {clock.iso(newest)}"
+        if newest - clock.now() > _CLOCKS_DIFFER:
+            good, shown = False, f"{shown}, which is to come"
+        else:
+            lost = output.duration(max(loss, 0))
+            until = "" if self.occasion.until is None else " at the end of its time"
+            good, shown = True, f"{shown}: {lost} would be lost{until}"
+            if self.wanted.maximum_loss_hours is not None:
+                good = loss <= self.wanted.maximum_loss_hours * 3600
+        self.done.checks.append(Check("loss", good, shown))
+
+    def _origin(self, backup: Backup, details: Details) -> None:
+        """Look from where and when the data are: the server's own word in the details."""
+        done = self.done
         identifier = details.facts.get("system_identifier")
         done.system_identifier = identifier if isinstance(identifier, str) else None
-        started = clock.monotonic()
-        done.checks += engine.examine(details, wanted)
-        newest = engine.newest_row(wanted)
-        done.seconds["checks"] = clock.monotonic() - started
-        if newest is not None:
-            done.loss = (clock.now() - newest).total_seconds()
-            done.checks.append(_loss(wanted, newest, done.loss))
+        lsn = details.facts.get("snapshot_lsn")
+        done.snapshot_lsn = lsn if record.position(lsn) is not None else None
+        if (moment := _moment(details.facts.get("snapshot_time"))) is not None:
+            done.checks.append(self._snapshot(backup, moment))
+        known = [one for one in self.occasion.known if one.good]
+        if known and done.system_identifier not in (None, known[-1].system_identifier or None):
+            done.warnings.append(
+                "the backup comes from another cluster than that of the last drill: if nobody "
+                "rebuilt the server, the wrong one is backed up"
+            )
+        self._position(backup)
+
+    def _snapshot(self, backup: Backup, moment: datetime) -> Check:
+        limit = timedelta(hours=self.config.retention.newest_within_hours)
+        good = -_CLOCKS_DIFFER <= backup.stored_at - moment <= limit
+        age = output.duration(abs((backup.stored_at - moment).total_seconds()))
+        order = "before" if moment <= backup.stored_at else "after"
+        return Check("snapshot", good, f"of {clock.iso(moment)}, {age} {order} it was stored")
+
+    def _position(self, backup: Backup) -> None:
+        """Warn when the server's log stood further in an earlier backup of the same cluster."""
+        mine = record.position(self.done.snapshot_lsn)
+        earlier = [
+            one
+            for one in self.occasion.known
+            if one.stored_at is not None
+            and one.stored_at < backup.stored_at
+            and one.position is not None
+            and one.system_identifier == self.done.system_identifier
+        ]
+        if mine is None or not earlier:
+            return
+        last = max(earlier, key=lambda one: one.stored_at or one.at)
+        if last.position is not None and last.position > mine:
+            self.done.warnings.append(
+                f"the server stood at {self.done.snapshot_lsn}, behind where it stood in the "
+                f"earlier backup `{last.id}`: a standby that lags is backed up, or the server was "
+                "set back"
+            )
 
 
-def _loss(wanted: DrillCheck, newest: datetime, loss: float) -> Check:
-    shown = (
-        f"the newest row is of {clock.iso(newest)}: {output.duration(max(loss, 0))} would be lost"
-    )
-    if loss < -_CLOCKS_DIFFER:
-        return Check("loss", False, f"the newest row is of {clock.iso(newest)}, which is to come")
-    if wanted.maximum_loss_hours is None:
-        return Check("loss", True, shown)
-    return Check("loss", loss <= wanted.maximum_loss_hours * 3600, shown)
-
-
-def _compare_identifier(done: Rehearsal, last: str | None) -> None:
-    if last is not None and done.system_identifier not in (None, last):
-        done.warnings.append(
-            "the backup comes from another cluster than that of the last drill: if nobody rebuilt "
-            "the server, the wrong one is backed up"
-        )
-
-
-@contextlib.contextmanager
-def _place(directory: Path) -> Iterator[Path]:
-    """Hold an empty directory for an engine; first remove those of drills that were killed.
-
-    Each has a lock beside it that its drill holds for as long as it lives.
-    """
+def _moment(text: object) -> datetime | None:
     try:
-        files.make_directory(directory, mode=0o755)
-        _sweep(directory)
-        token = secrets.token_hex(4)
-        with files.lock(directory / f"{token}.lock", what="this drill"):
-            place = directory / token
-            place.mkdir(mode=0o700)
-            try:
-                yield place
-            finally:
-                shutil.rmtree(place, ignore_errors=True)
-                (directory / f"{token}.lock").unlink(missing_ok=True)
-    except OSError as error:
-        raise Art32Error(
-            Code.DISK,
-            f"the directory `{directory}` for throw-away engines cannot be used: {error.strerror}",
-            hint="name another one as `drill.directory`: it needs room for the largest source",
-        ) from error
-
-
-def _sweep(directory: Path) -> None:
-    for lock in directory.glob("????????.lock"):
-        with contextlib.suppress(Art32Error), files.lock(lock, what="a drill"):
-            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
-            lock.unlink(missing_ok=True)
+        return clock.parse_iso(str(text))
+    except ValueError:
+        return None

@@ -6,7 +6,7 @@ from agent import clock, output
 from agent.backup import make
 from agent.backup.drill import record
 from agent.config.model import Configuration
-from agent.errors import ExitStatus
+from agent.errors import Art32Error, Code, ExitStatus
 
 
 def answer(config: Configuration) -> output.Answer:
@@ -39,4 +39,18 @@ def answer(config: Configuration) -> output.Answer:
         for one in found
     ]
     status = ExitStatus.VERIFICATION if late else ExitStatus.OK
-    return output.Answer("art32.drill-status/1", data, output.table(rows), (), status, summary)
+    errors = [
+        (
+            one.name,
+            Art32Error(
+                Code.DRILL_FAILED,
+                f"the last drill of `{one.name}` is too long ago, or failed",
+                runbook="key-lost" if one.name.startswith("key ") else None,
+            ),
+        )
+        for one in found
+        if one.overdue
+    ]
+    return output.Answer(
+        "art32.drill-status/1", data, output.table(rows), (), status, summary, errors=errors
+    )

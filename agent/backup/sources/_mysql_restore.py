@@ -3,7 +3,9 @@
 The client runs confined with `--binary-mode`, which leaves it no commands of its own (mysql(1)):
 `\\!` and `system` are then text for the server. What the server does is bounded by the account's
 grants alone. A database cannot be renamed here: it is made under its final name, and a table
-`art32_restore_incomplete` stands in it until all is there; its comment says of which restore.
+`art32_restore_incomplete` stands in it until all is there; its comment says of which restore. In
+MariaDB the database is made with such a comment of its own, which goes when the table is there: no
+kill in between leaves a database that is nobody's. MySQL has no comments of databases.
 """
 
 from __future__ import annotations
@@ -181,9 +183,13 @@ def restore(stream: Iterator[bytes], request: RestoreRequest) -> str:
     """
     target = _check(request)
     name = identifier(target.database)
-    target.sql(f"CREATE DATABASE {name}{_character_set(request)};")
+    commented = _has_comments(target)
+    mark = f" COMMENT '{_mark(request)}'" if commented else ""
+    target.sql(f"CREATE DATABASE {name}{_character_set(request)}{mark};")
     try:
         target.sql(f"CREATE TABLE {name}.{MARKER} (incomplete INT) COMMENT '{request.token}';")
+        if commented:
+            target.sql(f"ALTER DATABASE {name}{_character_set(request)} COMMENT '';")
         _feed(stream, target, request)
         target.sql(f"DROP TABLE {name}.{MARKER};")
     except BaseException:
@@ -202,6 +208,10 @@ def left(request: RestoreRequest) -> str | None:
     tables = "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = "
     marker = f" AND TABLE_NAME = {literal(MARKER)} AND TABLE_COMMENT = {literal(request.token)};"
     marked = target.sql(f"{tables}{literal(target.database)}{marker}")
+    if marked == ["0"] and _has_comments(target):
+        databases = "SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = "
+        mark = f" AND SCHEMA_COMMENT = {literal(_mark(request))};"
+        marked = target.sql(f"{databases}{literal(target.database)}{mark}")
     place = f"the database `{target.database}` of the server at `{target.socket}`"
     return place if marked != ["0"] else None
 
@@ -211,6 +221,19 @@ def discard(request: RestoreRequest) -> None:
     if left(request) is not None:
         target = parse(request)
         target.sql(f"DROP DATABASE {identifier(target.database)};")
+
+
+def _mark(request: RestoreRequest) -> str:
+    return f"{MARKER} {request.token}"
+
+
+def _has_comments(target: Target) -> bool:
+    """Whether this server has comments of databases: MariaDB from 10.5 on."""
+    sql = (
+        "SELECT COUNT(*) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = 'information_schema' "
+        "AND TABLE_NAME = 'SCHEMATA' AND COLUMN_NAME = 'SCHEMA_COMMENT';"
+    )
+    return target.sql(sql) != ["0"]
 
 
 def _character_set(request: RestoreRequest) -> str:

@@ -111,6 +111,8 @@ def _feed(stream: Iterator[bytes], target: Target, database: str, request: Resto
     argv = [program, "--exit-on-error", "-d", target.connection(database)]
     if not request.owners:
         argv += ["--no-owner", "--no-privileges"]
+    if request.thrown_away:
+        argv.append("--no-tablespaces")
     with contextlib.ExitStack() as stack:
         if request.only is not None:
             listing = [program, "--list", "--verbose"]

@@ -33,6 +33,8 @@ SELECT pg_catalog.json_build_object(
         'snapshot_time', pg_catalog.statement_timestamp()));
 """
 
+# `roles` are those without which a dump cannot be loaded even when owners and grants are left out:
+# policies and user mappings name them.
 # A role without the right to one of these, or a server without the function, costs that fact only:
 # psql sets a savepoint before each statement. (A snapshot cannot be exported after one.)
 _FACTS = r"""
@@ -51,6 +53,11 @@ SELECT pg_catalog.json_build_object(
                        pg_catalog.to_jsonb(d) ->> 'daticulocale'),
     'collation_version', pg_catalog.to_jsonb(d) ->> 'datcollversion')
     FROM pg_catalog.pg_database d WHERE datname = pg_catalog.current_database();
+SELECT pg_catalog.json_build_object('roles', pg_catalog.json_agg(rolname ORDER BY rolname))
+    FROM pg_catalog.pg_roles r WHERE EXISTS (
+        SELECT FROM pg_catalog.pg_policy p WHERE r.oid = ANY (p.polroles)) OR EXISTS (
+        SELECT FROM pg_catalog.pg_user_mappings m WHERE r.oid = m.umuser)
+    HAVING pg_catalog.count(*) > 0;
 \set ON_ERROR_STOP on
 \set ON_ERROR_ROLLBACK off
 SELECT '{"end": true}';

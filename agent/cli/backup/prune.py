@@ -41,7 +41,7 @@ def _ended(names: tuple[str, ...], config: Configuration) -> frozenset[tuple[str
     multiple=True,
     metavar="HOST/SOURCE",
     help="This source has ended: what is older than `retention.days` goes, to the last backup. "
-    "May be given several times.",
+    "May be given several times; `retention.retired` of the configuration says it for good.",
 )
 @click.pass_obj
 def command(context: Context, apply_: bool, host: str | None, ended: tuple[str, ...]) -> None:
@@ -58,7 +58,8 @@ def command(context: Context, apply_: bool, host: str | None, ended: tuple[str, 
     from agent.store import open_store
 
     config = context.load()
-    retired = _ended(ended, config)
+    named = _ended(ended, config)
+    retired = named | _ended(config.retention.retired, config)
     store = open_store(config.store)
     ledger = make.ledger_of(config)
     with identity.reader(config) as reader:
@@ -68,7 +69,7 @@ def command(context: Context, apply_: bool, host: str | None, ended: tuple[str, 
     plans = pruning.plan(
         backups, config.retention, store, local, this_host=config.host, retired=retired
     )
-    unknown = sorted(retired - {(plan.host, plan.source) for plan in plans})
+    unknown = sorted(named - {(plan.host, plan.source) for plan in plans})
     warnings = list(notes)
     warnings += [f"there is nothing of `{one}/{source}` in the store" for one, source in unknown]
     lines, data, refusals = [], [], []
@@ -92,7 +93,7 @@ def command(context: Context, apply_: bool, host: str | None, ended: tuple[str, 
                 for backup in unit.backups
             ]
     archive = place.open_archive(config.store)
-    logs = wal_retention.plans(archive, plans, config.retention, host=host, retired=retired)
+    logs = wal_retention.plans(archive, plans, config.retention, host=host, retired=named)
     for log in logs:
         name = f"wal of {log.host}, cluster {log.system_id}"
         if log.refused is not None:

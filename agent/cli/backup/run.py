@@ -125,6 +125,7 @@ def _run_answer(results: list[RunResult], warnings: list[str], form: output.Form
         failed = [f"{one.source}: {one.error.sentence}" for one in results if one.error]
         found = [*failed, *found]
     told = [(result.source, result.error) for result in results if result.error is not None]
+    told += [(one.source, _suspicious(one)) for r in results for one in r.made if one.suspicious]
     done = [result.source for result in results if result.error is None]
     return output.Answer("art32.backup.run/1", data, lines, found, status, errors=told, done=done)
 
@@ -143,8 +144,14 @@ def _made_warnings(made: Made) -> list[str]:
         f"backup `{made.id}` of `{made.source}`: {count} x {code}" for code, count in made.warnings
     ]
     if made.suspicious:
-        found.append(
-            f"backup `{made.id}` of `{made.source}` is suspicious ({', '.join(made.suspicious)}): "
-            f"it does not count until a person runs: art32 backup accept {made.id}"
-        )
+        error = _suspicious(made)
+        found.append(f"{error.sentence}: it does not count until a person runs: {error.hint}")
     return found
+
+
+def _suspicious(made: Made) -> Art32Error:
+    return Art32Error(
+        Code.SUSPICIOUS,
+        f"backup `{made.id}` of `{made.source}` is suspicious ({', '.join(made.suspicious)})",
+        hint=f"art32 backup accept {made.id}",
+    )

@@ -83,5 +83,6 @@ def command(
             warnings,
             ExitStatus.VERIFICATION if problems else status,
             summary="; ".join(problems),
+            errors=verification.errors(results, choice),
         )
     )

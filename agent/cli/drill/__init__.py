@@ -12,6 +12,7 @@ VERBS = {
     "engine": "start the engines of drills that may not; systemd starts it",
     "run": "restore backups into throw-away engines and look at what came back",
     "status": "show when each source and each recovery key last did well",
+    "take": "take the records of drills that another machine has made",
 }
 
 

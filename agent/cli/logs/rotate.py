@@ -28,6 +28,7 @@ def command(context: Context, logs: tuple[str, ...], force: bool, dry_run: bool)
     removed when its signed manifest is in the store. Run it often: what is left over, also after a
     kill, is done by the next run.
     """
+    from agent.cli import _report
     from agent.logs.rotate import work
 
     config = context.load()
@@ -37,7 +38,8 @@ def command(context: Context, logs: tuple[str, ...], force: bool, dry_run: bool)
         context.finish(
             output.Answer("art32.logs.rotate.dry-run/1", lines, lines or ["nothing to do"])
         )
-    results, warnings = work.rotate_all(config, chosen, force=force)
+    told = _report.attacks(config, "logs rotate")
+    results, warnings = work.rotate_all(config, chosen, force=force, told=told)
     for result in results:
         for error in result.errors:
             if context.form == "human":

@@ -6,7 +6,7 @@ from agent.config.logs_scan import Scan
 from agent.logs.rotate.directory import LogDirectory
 from agent.logs.rotate.names import Segment
 from agent.logs.scan import open_scanner
-from agent.logs.scan.publish import publish
+from agent.logs.scan.publish import Told, publish
 from agent.logs.scan.report import weaknesses
 from agent.logs.scrub import Scrubber
 from agent.logs.watch import scanned_up_to
@@ -20,9 +20,15 @@ class Detection:
     """
 
     def __init__(
-        self, settings: Scan, place: LogDirectory, segment: Segment, samples: Scrubber
+        self,
+        settings: Scan,
+        place: LogDirectory,
+        segment: Segment,
+        samples: Scrubber,
+        told: Told | None = None,
     ) -> None:
         self._settings = settings
+        self._told = told
         self._segment = segment
         self._source = str(place.path / segment.file)
         self._seen_by_watch = scanned_up_to(settings, place.path / segment.name)
@@ -43,6 +49,6 @@ class Detection:
         What the scanner could not read is in the day's record and so in the digest: it is no reason
         for every rotation to end with a warning.
         """
-        found = publish(self._settings, self._scanner, self._segment.name)
+        found = publish(self._settings, self._scanner, self._segment.name, told=self._told)
         weak = weaknesses(self._scanner, self._settings)
         return [warning for warning in found if warning not in weak]

@@ -15,6 +15,7 @@ from agent.logs.rotate.detect import Detection
 from agent.logs.rotate.directory import LogDirectory
 from agent.logs.rotate.names import Segment
 from agent.logs.rotate.run import Rotation
+from agent.logs.scan.publish import Told
 from agent.logs.scrub import Scrubber, exemptions, keys, lines, open_scrubber
 from agent.logs.scrub.keys import PeriodKey
 from agent.logs.scrub.shared_keys import directories, oldest_that_may_wait, open_keys
@@ -23,14 +24,18 @@ from agent.logs.ship import Treatment
 
 
 def rotate_all(
-    config: Configuration, chosen: Sequence[RotatedLog], *, force: bool = False
+    config: Configuration,
+    chosen: Sequence[RotatedLog],
+    *,
+    force: bool = False,
+    told: Told | None = None,
 ) -> tuple[list[Rotation], list[str]]:
     """Rotate logs one after the other, and return what came of each and a sentence for each key
-    that expires soon. One log that fails does not stop the others.
+    that expires soon. One log that fails does not stop the others. `told` hears of new attacks.
 
     Raise a key error before anything is touched when this host's keys are unusable.
     """
-    treatments = _Treatments(config)
+    treatments = _Treatments(config, told)
     results = []
     with backup.shipping_of_logs(config) as shipping:
         warnings = shipping.warnings()
@@ -49,7 +54,8 @@ def rotate_all(
 class _Treatments:
     """What lines go through: the same settings for all, and a key for each day."""
 
-    def __init__(self, config: Configuration) -> None:
+    def __init__(self, config: Configuration, told: Told | None) -> None:
+        self._told = told
         self.warnings: list[str] = []
         self._settings = config.logs.scrub
         self._scan = config.logs.scan
@@ -80,7 +86,7 @@ class _Treatments:
         treatment = self._scrubbing(open_scrubber(self._settings, key=key), begun, key)
         if log.scanned:
             samples = open_scrubber(self._settings, key=key)
-            detection = Detection(self._scan, place, segment, samples)
+            detection = Detection(self._scan, place, segment, samples, self._told)
             treatment.observe = detection.observe
             treatment.detected = lambda: self.warnings.extend(detection.publish())
         return treatment

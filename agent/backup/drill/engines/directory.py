@@ -18,7 +18,8 @@ class Directory(File):
 
     def examine(self, details: Details, wanted: DrillCheck) -> Iterator[Check]:
         count = sum(len(names) + len(folders) for _, folders, names in os.walk(self.path))
-        yield Check("entries", count > 0, f"{count} files and directories")
+        empty = "nothing is in it: was its volume mounted when it was backed up?"
+        yield Check("entries", count > 0, f"{count} files and directories" if count else empty)
         for name in wanted.must_exist:
             path = self.path / name
             there = os.path.lexists(path) and self.path in path.resolve().parents

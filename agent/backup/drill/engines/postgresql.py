@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -15,11 +16,13 @@ from agent.backup.sources import RestoreRequest
 from agent.backup.sources import _postgresql_client as client
 from agent.backup.sources import _postgresql_target as targets
 from agent.backup.sources._postgresql_snapshot import COUNT
+from agent.backup.sources._postgresql_target import identifier
 from agent.config.drill import DrillCheck
 from agent.errors import Art32Error, Code
 
 DATABASE = "drill"
 _ROLE = "drill"
+_INSTALLED = Path("/usr/lib/postgresql")
 _LONG_SECONDS = 6 * 3600.0
 # Durability is of no use to what is thrown away; nothing here may reach out or run on its own.
 _SETTINGS = {
@@ -36,6 +39,8 @@ _SETTINGS = {
     "max_wal_size": "4GB",
     "logging_collector": "off",
     "max_connections": "10",
+    # it needs memory that can be written and run, which the unit of a drill does not allow
+    "jit": "off",
 }
 
 
@@ -54,6 +59,14 @@ class PostgreSQL:
         except Art32Error:
             return False
         return True
+
+    def make_roles(self, details: Details) -> None:
+        """Make the roles that policies and user mappings of the backup name."""
+        names = details.facts.get("roles")
+        found = [one for one in names if isinstance(one, str)] if isinstance(names, list) else []
+        text = "".join(f"CREATE ROLE {identifier(one)};\n" for one in found if one != _ROLE)
+        if text:
+            self._server.sql(text)
 
     def _values(self, sql: str) -> list[Any]:
         return self._server.sql(sql, database=DATABASE, timeout=_LONG_SECONDS)
@@ -127,10 +140,29 @@ class PostgreSQL:
             ) from error
 
 
+def server_directory() -> Path | None:
+    """Return where the newest installed server is, None for the search path: the newest clients may
+    be of a version whose server is not here. Raise TOOL_MISSING when there is none."""
+    found = {
+        int(path.parts[-3]): path.parent
+        for path in _INSTALLED.glob("*/bin/postgres")
+        if path.parts[-3].isdigit() and (path.parent / "initdb").exists()
+    }
+    if found:
+        return found[max(found)]
+    if shutil.which("initdb") is None or shutil.which("postgres") is None:
+        raise Art32Error(
+            Code.TOOL_MISSING,
+            "no PostgreSQL server is installed here to be a throw-away one",
+            hint="apt-get install postgresql",
+        )
+    return None
+
+
 @contextlib.contextmanager
-def engine(place: Path, user: str, _details: Details) -> Iterator[PostgreSQL]:
+def engine(place: Path, user: str, details: Details) -> Iterator[PostgreSQL]:
     """Hold a server of the newest installed version in the directory `place`."""
-    where = client.directory(None)
+    where = server_directory()
     sandbox.give(place, user)
     data = place / "data"
     _initialise(client.program("initdb", where), place, data, user)
@@ -141,6 +173,7 @@ def engine(place: Path, user: str, _details: Details) -> Iterator[PostgreSQL]:
     with run.Process(confined, stdout=run.DEVNULL) as process:
         server = PostgreSQL(place, user)
         await_start(process, server.ready)
+        server.make_roles(details)
         yield server
 
 

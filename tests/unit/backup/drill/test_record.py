@@ -35,8 +35,9 @@ def configuration(tmp_path: Path) -> Configuration:
     )
 
 
-def drilled(hours_ago: float, result: str, *, source: str = "app") -> Record:
+def drilled(hours_ago: float, result: str, *, source: str = "app", **more: object) -> Record:
     facts = {"id": "0" * 16, "host": "db1", "source": source, "result": result, "seconds": 1.0}
+    facts |= more
     return Record(1, clock.iso(NOW - timedelta(hours=hours_ago)), record.DRILLED, facts)
 
 
@@ -64,6 +65,35 @@ def test_a_source_is_overdue_without_a_good_drill_in_time_and_after_a_bad_one(
 def test_a_source_that_is_not_configured_counts_once_it_was_drilled(tmp_path: Path) -> None:
     found = record.standings(configuration(tmp_path), [drilled(1, "ok", source="uploads")], NOW)
     assert [(one.name, one.overdue) for one in found] == [("db1/app", True), ("db1/uploads", False)]
+
+
+@pytest.mark.parametrize(
+    ("parts", "word"),
+    [
+        (["ok", "ok", "ok"], "ok"),
+        (["drill-failed", "ok", "ok"], "drill-failed"),
+        (["ok", "ok"], "unfinished"),  # killed before the last part
+    ],
+)
+def test_a_set_did_well_when_all_its_parts_did(tmp_path: Path, parts: list[str], word: str) -> None:
+    earlier = drilled(3, "ok", campaign="1", parts=1)
+    records = [drilled(1, result, campaign="2", parts=3) for result in parts]
+    (standing,) = record.standings(configuration(tmp_path), [earlier, *records], NOW)
+    assert (standing.overdue, standing.last_result) == (word != "ok", word)
+
+
+def test_a_source_that_has_ended_is_waited_for_no_longer(tmp_path: Path) -> None:
+    config = configuration(tmp_path)
+    retired = config.retention.model_copy(update={"retired": ("db1/app", "db1/old")})
+    config = config.model_copy(update={"retention": retired})
+    found = record.standings(config, [drilled(999, "ok", source="old"), drilled(1, "ok")], NOW)
+    assert found == []
+
+
+def test_a_place_in_the_log_is_a_number() -> None:
+    assert record.position("16/B374D848") == 0x16B374D848
+    assert record.position("1/0") < record.position("2/0")  # type: ignore[operator]
+    assert [record.position(one) for one in (None, "", "x/y", "1/2/3")] == [None] * 4
 
 
 def answered(days_ago: float, fingerprint: str, result: str) -> Record:

@@ -1,0 +1,61 @@
+"""Where throw-away engines live: a directory for each drill, and what killed drills left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from agent import files
+from agent.errors import Art32Error, Code
+
+_LOCKS = "????????.lock"
+
+
+@contextlib.contextmanager
+def held(directory: Path) -> Iterator[Path]:
+    """Hold an empty directory for an engine; first remove those of drills that were killed.
+
+    Each has a lock beside it that its drill holds for as long as it lives. Raise DISK when the
+    directory cannot be used.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            files.make_directory(directory, mode=0o755)
+            sweep(directory)
+            token = secrets.token_hex(4)
+            lock = directory / f"{token}.lock"
+            stack.enter_context(files.lock(lock, what="this drill"))
+            stack.callback(lock.unlink, missing_ok=True)
+            place = directory / token
+            place.mkdir(mode=0o700)
+            stack.callback(shutil.rmtree, place, ignore_errors=True)
+        except OSError as error:
+            raise Art32Error(
+                Code.DISK,
+                f"the directory `{directory}` for throw-away engines cannot be used: "
+                f"{(error.strerror or 'error').lower()}",
+                hint="name another one as `drill.directory`: it needs room for the largest source",
+            ) from error
+        yield place
+
+
+def left(directory: Path) -> list[Path]:
+    """Return what drills that were killed have left: plaintext that nobody will ever use."""
+    found = []
+    for lock in directory.glob(_LOCKS):
+        with contextlib.suppress(Art32Error, OSError), files.lock(lock, what="a drill"):
+            if os.path.lexists(lock.with_suffix("")):
+                found.append(lock.with_suffix(""))
+    return sorted(found)
+
+
+def sweep(directory: Path) -> None:
+    """Remove it."""
+    for lock in directory.glob(_LOCKS):
+        with contextlib.suppress(Art32Error), files.lock(lock, what="a drill"):
+            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+            lock.unlink(missing_ok=True)

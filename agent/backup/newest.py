@@ -1,0 +1,71 @@
+"""The newest backup of each source: whether it is recent and good, and what came after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from agent.backup.catalog import State, Unit
+from agent.config.model import Configuration
+from agent.errors import Art32Error, Code
+from agent.store import Store
+
+_NAMED = 3
+
+
+def newest_of(
+    config: Configuration, store: Store, units: Sequence[Unit], accepted: frozenset[str]
+) -> tuple[list[Unit], list[tuple[str, Art32Error]], list[str]]:
+    """Return the newest unit with a signature of each source, and the newest good one if that is
+    another; an error for everything that lets a source be without a recent good one; and a sentence
+    for what came after that."""
+    hours = config.retention.newest_within_hours
+    limit = store.now() - timedelta(hours=hours)
+    groups: dict[str, list[Unit]] = {}
+    for unit in units:
+        groups.setdefault(unit.source, []).append(unit)
+    picked: list[Unit] = []
+    doubts: list[tuple[str, Art32Error]] = []
+    notes: list[str] = []
+    for source, mine in sorted(groups.items()):
+        good = [number for number, unit in enumerate(mine) if unit.good(accepted)]
+        signed = [number for number, unit in enumerate(mine) if unit.signed]
+        picked += [mine[number] for number in sorted({*good[-1:], *signed[-1:]})]
+        if f"{mine[0].host}/{source}" in config.retention.retired:
+            pass  # it has ended: nothing new is to be waited for
+        elif not good:
+            doubts.append((source, Art32Error(Code.NO_BACKUP, f"`{source}` has no good backup")))
+        elif mine[good[-1]].stored_at < limit:
+            sentence = f"the newest good backup of `{source}` is older than {hours} hours"
+            doubts.append((source, Art32Error(Code.STALE, sentence)))
+        later = mine[good[-1] + 1 if good else 0 :]
+        if (note := _later(source, later)) is None:
+            continue
+        code = next((_DOUBTFUL[one] for one in map(_condition, later) if one in _DOUBTFUL), None)
+        if code is None:
+            notes.append(note)
+        else:
+            doubts.append((source, Art32Error(code, note)))
+    return picked, doubts, notes
+
+
+_DOUBTFUL = {
+    "suspicious and not accepted": Code.SUSPICIOUS,
+    State.SUSPECT.value: Code.SUSPECT,
+    State.PENDING.value: Code.PENDING,
+}
+
+
+def _condition(unit: Unit) -> str:
+    if unit.broken_set:
+        return "part of a set that is not whole"
+    return "suspicious and not accepted" if unit.whole else unit.backups[-1].state.value
+
+
+def _later(source: str, units: Sequence[Unit]) -> str | None:
+    """Return a sentence for what came after the newest good backup, newest first."""
+    found = [f"`{unit.backups[-1].id}` is {_condition(unit)}" for unit in reversed(units[-_NAMED:])]
+    more = len(units) - len(found)
+    if more > 0:
+        found.append(f"{more} more")
+    return f"after the newest good backup of `{source}`: {', '.join(found)}" if found else None
