@@ -20,6 +20,7 @@ THREADS = max(1, min(4, os.cpu_count() or 1))
 INPUT = 1 << 20
 OUTPUT = 1 << 20
 _MAGIC = bytes.fromhex("28b52ffd")
+VERSION = zstd.zstd_version  #: the same bytes and level give the same frame with one version
 WINDOW_LOG_MAX = 27  # what `zstd -d` accepts without an option
 
 

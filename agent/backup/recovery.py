@@ -6,18 +6,18 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from agent.backup import identity, restore
 from agent.backup.manifest import Details, WalEntry
 from agent.backup.sources import Recovery
-from agent.backup.wal import names, place
+from agent.backup.wal import listing, names, place
 from agent.backup.wal.fetch import Fetcher
 from agent.backup.wal.opening import Opener
 from agent.config.model import Configuration
 from agent.errors import Art32Error, Code
-from agent.store import Bytes
+from agent.store import Bytes, Store
 
 KIND = "basebackup"
 _DEFAULT_OWNER = "postgres"
@@ -25,11 +25,18 @@ _DEFAULT_OWNER = "postgres"
 
 @contextlib.contextmanager
 def following(
-    config: Configuration, details: Details, hosts: Sequence[str], at: datetime | None
+    config: Configuration,
+    details: Details,
+    host: str,
+    wal_hosts: Sequence[str],
+    at: datetime | None,
+    note: Callable[[str], None],
 ) -> Iterator[Recovery]:
-    """Hold what takes a base backup on along the log that any of these hosts has shipped.
+    """Hold what takes a base backup of a host on along the log that it, or any of `wal_hosts` in
+    its place, has shipped.
 
-    Raise CORRUPT when the details do not say which log that is.
+    `note` is told of other hosts that have shipped the log of the same cluster, when nobody has
+    said whose it is to be. Raise CORRUPT when the details do not say which log that is.
     """
     system_id = int(needed(details).system_id)
     archive = place.open_archive(config.store)
@@ -40,7 +47,16 @@ def following(
             prefix=config.store.prefix,
             private_home=restore.private_home(config),
         )
-        log = Fetcher(archive, opener, hosts, system_id=system_id)
+        if not wal_hosts:
+            others = _others(archive, reader, host, system_id)
+            if others:
+                options = " ".join(f"--wal-host {one}" for one in (host, *others))
+                note(
+                    f"{', '.join(f'`{one}`' for one in others)} shipped the log of this cluster "
+                    f"too, after a failover perhaps, and it was not followed: `{options}` follows "
+                    "all of it"
+                )
+        log = Fetcher(archive, opener, wal_hosts or (host,), system_id=system_id)
 
         def fetch(text: str) -> Bytes | None:
             name = names.parse(text)
@@ -48,6 +64,15 @@ def following(
             return found.content.view if found is not None else None
 
         yield Recovery(fetch, at=at, owner=owner(config))
+
+
+def _others(archive: Store, reader: identity.Reader, host: str, system_id: int) -> list[str]:
+    """Return the other pinned hosts in whose archive there is anything of a cluster."""
+    return [
+        one
+        for one in sorted({pin.host for pin in reader.pins} - {host})
+        if next(listing.entries(archive, host=one, system_id=system_id), None) is not None
+    ]
 
 
 def needed(details: Details) -> WalEntry:

@@ -22,13 +22,15 @@ from agent.errors import Art32Error, Code, ExitStatus
 )
 @click.pass_obj
 def command(context: Context, no_probe: bool, only_rights: bool) -> None:
-    """Check keys, signers, enrolment, ledger, disk, sources, store, clock and log pipes.
+    """Check keys, signers, enrolment, ledger, disk, sources, store, clock, write-ahead log and
+    log pipes.
 
     On a host that backs up it proves that the host can only write.
     """
     if no_probe and only_rights:
         raise Art32Error(Code.USAGE, "`--no-probe` leaves out what `--only-rights` asks for")
     from agent.backup import checkup
+    from agent.backup.wal import checkup as wal_checkup
     from agent.host import checkup as host_checkup
     from agent.logs import checkup as logs_checkup
     from agent.logs.pipe import check as pipe_check
@@ -39,6 +41,7 @@ def command(context: Context, no_probe: bool, only_rights: bool) -> None:
     else:
         findings = [
             *checkup.examine(config, probe=not no_probe),
+            *wal_checkup.examine(config),
             *host_checkup.examine(config),
             *logs_checkup.examine(config),
             *pipe_check.examine(config),

@@ -113,12 +113,16 @@ def command(
         raise Art32Error(Code.USAGE, "`--to -` takes the whole backup and no options")
 
     follow = ExitStack()
+    notes: list[str] = []
 
     def request(details: Details) -> RestoreRequest:
-        hosts = wal_hosts or (backup.place.host,)
         log = None
         if details.kind == recovery.KIND:
-            log = follow.enter_context(recovery.following(config, details, hosts, at_moment))
+            log = follow.enter_context(
+                recovery.following(
+                    config, details, backup.place.host, wal_hosts, at_moment, notes.append
+                )
+            )
         return RestoreRequest(
             target=target,
             facts=details.facts,
@@ -146,7 +150,7 @@ def command(
         f"{output.size(done.plain_bytes)}, {output.duration(done.seconds)} "
         f"({output.size(rate)}/s)"
     )
-    warnings = [*reader.notes, *done.warnings]
+    warnings = [*reader.notes, *notes, *done.warnings]
     if wanted is None:
         warnings += restore.doubts(backups, chosen, at=at_moment)
     status = ExitStatus.WARNINGS if warnings else ExitStatus.OK

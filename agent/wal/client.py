@@ -14,8 +14,8 @@ given with `os._exit`: an interpreter that cannot flush its output ends with 120
 
 from __future__ import annotations
 
+import _socket  # `socket` imports selectors, enum and more: as long again as all the rest
 import os
-import socket
 import sys
 
 from agent.wal import protocol
@@ -25,6 +25,7 @@ FETCH_FAILED = 200
 USAGE, SOURCE, TRY_AGAIN = 2, 15, 75
 PATIENCE = 900.0
 CONTROL = "global/pg_control"
+_INT = 4  # a descriptor in a message: an int of C
 _USAGE = (
     "usage: art32 wal push [--socket PATH] %p\n"
     "       art32 wal fetch [--socket PATH] [--absent STATUS] %f %p"
@@ -175,22 +176,31 @@ def _open(path: str) -> int:
 
 
 def _reason(error: OSError) -> str:
-    return (error.strerror or "error").lower()
+    return (error.strerror or str(error) or "error").lower()  # a time-out has no number
 
 
 def _ask(address: str, request: list[str], descriptors: list[int]) -> int | None:
     """Return the descriptor that came with an answer `ok`, -1 without one, None when `absent`."""
     hint = "systemctl status art32-wal.socket art32-wal.service"
+    packed = b"".join(one.to_bytes(_INT, sys.byteorder) for one in descriptors)
+    rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed)]
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
-            connection.settimeout(PATIENCE)
-            connection.connect(address)
-            socket.send_fds(connection, [protocol.encode(*request)], descriptors)
-            message, received, _, _ = socket.recv_fds(connection, protocol.MESSAGE_BYTES, 1)
+        connection.settimeout(PATIENCE)
+        connection.connect(address)
+        connection.sendmsg([protocol.encode(*request)], rights)
+        message, sent, _, _ = connection.recvmsg(protocol.MESSAGE_BYTES, _socket.CMSG_LEN(_INT))
     except OSError as error:
         raise Failure(
             TRY_AGAIN, f"the service at `{address}` does not answer: {_reason(error)}", hint
         ) from error
+    finally:
+        connection.close()
+    received = [
+        int.from_bytes(data[:_INT], sys.byteorder)
+        for level, kind, data in sent
+        if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS) and len(data) >= _INT
+    ]
     answer = protocol.decode(message)
     if answer[0] == protocol.OK:
         if request[0] == protocol.FETCH and not received:

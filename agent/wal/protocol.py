@@ -5,6 +5,7 @@ The socket is a SOCK_SEQPACKET of unix(7). A message is lines of UTF-8; descript
 
     push, NAME, NAME...   with pg_control and the files, in this order; the first is answered for
     fetch, NAME           with pg_control
+    hello                 is anybody there?
 
     ok                    to a fetch with a file in memory
     absent                to a fetch: the store was asked, has none, and nothing after it
@@ -18,7 +19,7 @@ MESSAGE_BYTES = 1 << 16
 AHEAD = 16
 """How many files a push offers besides the one it is for."""
 
-PUSH, FETCH = "push", "fetch"
+PUSH, FETCH, HELLO = "push", "fetch", "hello"
 OK, ABSENT, FAILED = "ok", "absent", "failed"
 
 

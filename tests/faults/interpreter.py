@@ -38,6 +38,7 @@ MODULES = (
     *("agent.backup.listing", "agent.backup.make", "agent.backup.verify", "agent.backup.prune"),
     *("agent.store.directory", "agent.progress", "agent.config.load"),
     *("agent.cli.logs", "agent.backup.log_restore", "agent.logs.rotate.work"),
+    *("agent.cli.wal.serve", "agent.backup.wal.serve"),
 )
 
 
@@ -105,17 +106,23 @@ def _trap(request: Request) -> list[str]:
 def _watch_store(request: Request) -> list[FaultStore]:
     import agent.store
     from agent.backup import listing, log_restore, log_segments, make
+    from agent.backup.wal import place
 
     original = agent.store.open_store
     opened: list[FaultStore] = []
+    prefixes: list[str] = []
 
     def open_store(config: Any) -> FaultStore:
         fault = Fault(**request.fault) if request.fault else None
         if not opened:
             opened.append(FaultStore(original(config), fault))
-        return opened[0]
+            prefixes.append(config.prefix)
+        elif config.prefix not in prefixes:  # the write-ahead log's, counted with the others
+            opened.append(opened[0].beside(original(config)))
+            prefixes.append(config.prefix)
+        return opened[prefixes.index(config.prefix)]
 
-    for module in (agent.store, make, listing, log_segments, log_restore):
+    for module in (agent.store, make, listing, log_segments, log_restore, place):
         module.open_store = open_store  # type: ignore[attr-defined]
     return opened
 

@@ -7,6 +7,7 @@ servers do: it says that all is well.
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import itertools
 import tempfile
@@ -73,6 +74,12 @@ class FaultStore:
         self._held: list[tuple[str, bytes]] = []
         self._last = b""
         self.names: list[str] = []
+
+    def beside(self, inner: Store) -> FaultStore:
+        """Return another store whose calls are counted with those of this one."""
+        other = copy.copy(self)
+        other._inner, other._held = inner, []
+        return other
 
     @property
     def address(self) -> str:

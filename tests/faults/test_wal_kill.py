@@ -6,8 +6,10 @@ the next service goes on.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from agent.backup.wal import listing, names, place
 from agent.backup.wal.opening import Opener
 from agent.wal import client
 from tests.faults.harness import Interpreters, Running, Site, site
+from tests.faults.store import HANGING, Fault
 from tests.fixtures.daemons import until
 from tests.fixtures.keys import Keys
 from tests.fixtures.repository import text
@@ -68,14 +71,21 @@ def pushed(one: Site, data: Path, running: Running) -> list[str]:
     return done
 
 
-def killed_at(keys: Keys, interpreters: Interpreters, number: int) -> bool:
-    """Kill the service before that event and look; return whether it came so far."""
-    wanted = [segment(one)[0] for one in NUMBERS]
+@contextlib.contextmanager
+def wal_site(keys: Keys, interpreters: Interpreters) -> Iterator[tuple[Site, Path]]:
+    """Hold a site whose service listens, and the data directory of a server that archives."""
     with site(keys, interpreters, sources="", more="[wal]\nsocket = SOCKET") as one:
         file = one.repository.config_file
         file.write_text(file.read_text().replace("SOCKET", text(one.directory / "s")))
         data = data_directory(one)
         client.CONTROL = str(data / "global" / "pg_control")
+        yield one, data
+
+
+def killed_at(keys: Keys, interpreters: Interpreters, number: int) -> bool:
+    """Kill the service before that event and look; return whether it came so far."""
+    wanted = [segment(one)[0] for one in NUMBERS]
+    with wal_site(keys, interpreters) as (one, data):
         config = one.repository.configuration()
         archive = place.open_archive(config.store)
 
@@ -132,3 +142,25 @@ def test_no_acknowledged_segment_is_lost_wherever_the_service_is_killed(
     keys: Keys, interpreters: Interpreters
 ) -> None:
     assert kill(keys, interpreters, step=1) >= 50
+
+
+def test_a_service_whose_store_hangs_ends_when_it_is_told_to(
+    keys: Keys, interpreters: Interpreters
+) -> None:
+    with wal_site(keys, interpreters) as (one, data):
+        sign = one.directory / "tmp" / HANGING
+        done: list[str] = []
+        with one.start("wal", "serve", fault=Fault("hang", 2)) as running:
+            asking = threading.Thread(target=lambda: done.extend(pushed(one, data, running)))
+            asking.start()
+            until(sign.exists, "the store hangs")
+            running.send(signal.SIGTERM)
+            assert running.wait(20).status == 0
+            asking.join()
+        assert done == [segment(NUMBERS[0])[0]]
+        one.require_no_process()
+        one.require_no_home()
+        with one.start("wal", "serve") as running:
+            assert pushed(one, data, running) == [segment(number)[0] for number in NUMBERS]
+            running.send(signal.SIGTERM)
+            assert running.wait().status == 0

@@ -22,7 +22,7 @@ def lost(world: recovery.World, targets: Path, tmp_path: Path) -> World:
     owner = pwd.getpwuid(os.geteuid()).pw_name
     if owner == "root":
         owner = "postgres"
-    world.server.sql(f'CREATE ROLE "{owner}" SUPERUSER LOGIN')
+    world.server.sql(f'DROP ROLE IF EXISTS "{owner}"; CREATE ROLE "{owner}" SUPERUSER LOGIN')
     world.server.sql("INSERT INTO t SELECT i, now() FROM generate_series(1, 10) i")
     world.site.back_up("server")
     world.server.sql("INSERT INTO t SELECT i, now() FROM generate_series(11, 30) i")

@@ -18,6 +18,7 @@ from agent.store import Store
 
 AHEAD = 3
 _AHEAD_BYTES = 256 << 20
+_ATTEMPTS = 3
 
 
 @dataclass
@@ -61,8 +62,9 @@ class Fetcher:
     def fetch(self, system_id: int, name: Name) -> Opened | None:
         """Return a file; None when it is proved that there is none.
 
-        Raise WAL_GAP when later ones are there, or nothing at all of this cluster; SUSPECT when
-        another cluster is asked for than was agreed; and what `Opener.find` raises.
+        Raise WAL_GAP when later ones are there, or nothing at all of this cluster; STORE_FAILED
+        when the store contradicts itself; SUSPECT when another cluster is asked for than was
+        agreed; and what `Opener.find` raises.
         """
         if self._system_id not in (None, system_id):
             raise Art32Error(
@@ -77,20 +79,32 @@ class Fetcher:
         if task is not None and task.found is not None:
             found: Opened | None = task.found
         else:  # what was not there, or failed, a moment ago may be there now
-            found = self._opener.find(self._hosts, system_id, name)
-        if found is None:
-            self._require_absence(system_id, name)
-            return None
-        self._read_ahead(system_id, name, found.segment_bytes)
+            found = self._found(system_id, name)
+        if found is not None:
+            self._read_ahead(system_id, name, found.segment_bytes)
         return found
 
-    def _require_absence(self, system_id: int, name: Name) -> None:
+    def _found(self, system_id: int, name: Name) -> Opened | None:
+        for _ in range(_ATTEMPTS):
+            found = self._opener.find(self._hosts, system_id, name)
+            if found is not None or self._is_absent(system_id, name):
+                return found
+        raise Art32Error(
+            Code.STORE_FAILED,
+            f"the store contradicts itself: it lists `{name.text}`, and then it does not",
+            hint="art32 doctor; then try again",
+        )
+
+    def _is_absent(self, system_id: int, name: Name) -> bool:
+        """Say whether it is proved that there is no such file; False when it is there by now."""
         if name.kind not in (Kind.SEGMENT, Kind.HISTORY):
-            return
+            return True
         anything = False
         for host in self._hosts:
             for entry in listing.entries(self._archive, host=host, system_id=system_id):
                 anything = True
+                if entry.place.name == name:
+                    return False
                 if _is_later(entry.place.name, name):
                     raise Art32Error(
                         Code.WAL_GAP,
@@ -105,6 +119,7 @@ class Fetcher:
                 f"there is nothing at all of the cluster `{system_id}` in the archive of {hosts}",
                 hint="is it the right store, with the right `prefix`, and the right `wal.hosts`?",
             )
+        return True
 
     def _read_ahead(self, system_id: int, name: Name, segment_bytes: int | None) -> None:
         """Begin to fetch what comes next, and forget what does not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from agent.backup.sources import _postgresql_client as postgresql
@@ -11,11 +12,13 @@ from agent.config.model import Configuration
 from agent.config.sources import PostgreSQLSource
 from agent.errors import Art32Error, Code
 
+_PUSH = re.compile(r"\bwal push\b.*%p")
 # Of the functions that list pg_wal, `pg_monitor` may call both (PostgreSQL 12 and later).
 _QUESTION = """
 SELECT json_build_object(
   'mode', current_setting('archive_mode'),
   'command', current_setting('archive_command'),
+  'library', coalesce(current_setting('archive_library', true), ''),
   'timeout', (SELECT setting::int FROM pg_settings WHERE name = 'archive_timeout'),
   'waiting', (SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'),
   'oldest', (SELECT coalesce(extract(epoch FROM now() - min(modification)), 0)
@@ -26,11 +29,11 @@ SELECT json_build_object(
 
 @dataclass(frozen=True)
 class Standing:
-    """What the server says: whether it archives by art32, seconds without a write after which it
-    ends a segment (0: never), segments that wait, seconds for which the oldest has waited, and the
-    bytes in pg_wal."""
+    """What the server says: why it does not archive by art32 (None: it does), seconds without a
+    write after which it ends a segment (0: never), segments that wait, seconds for which the oldest
+    has waited, and the bytes in pg_wal."""
 
-    archives: bool
+    defect: str | None
     timeout: int
     waiting: int
     oldest: float
@@ -60,12 +63,20 @@ def standing(config: Configuration) -> Standing | None:
         where=postgresql.place(source),
     )
     return Standing(
-        archives=found["mode"] in ("on", "always") and "art32 wal push" in found["command"],
+        defect=_defect(found["mode"], found["command"], found["library"]),
         timeout=int(found["timeout"]),
         waiting=int(found["waiting"]),
         oldest=float(found["oldest"]),
         size=int(found["bytes"]),
     )
+
+
+def _defect(mode: str, command: str, library: str) -> str | None:
+    if mode not in ("on", "always"):
+        return f"`archive_mode` is `{mode}`"
+    if library:  # it is asked in place of the command (PostgreSQL 15)
+        return "`archive_library` is set, and `archive_command` is not asked"
+    return None if _PUSH.search(command) else "`archive_command` is not `art32 wal push %p`"
 
 
 def service(config: Configuration) -> Status | None:

@@ -1,19 +1,20 @@
 """What this host has shipped, so that the same is not shipped twice: one small file each.
 
-A mark is written after the store has the object for good. It is no index: without it a segment is
-stored once more, which does no harm.
+A mark is made after the store has the object for good. It is no index: without it a segment is
+stored once more, which does no harm; so nobody waits until it is on the disk.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from agent import files
+from agent import compression, files
 from agent.backup.wal.place import Place
 from agent.errors import Art32Error, Code
 
@@ -30,9 +31,18 @@ def identity(descriptor: int) -> Identity:
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
+def of_frame(frame: bytes) -> str:
+    """Return what tells a file's content, given it as one zstd frame (`compression.whole`).
+
+    The frame is a third as long as the file. It is the same for the same file as long as zstd is,
+    hence the version; of two versions nothing can be said.
+    """
+    return f"{compression.VERSION} {hashlib.blake2b(frame, digest_size=32).hexdigest()}"
+
+
 @dataclass(frozen=True)
 class Mark:
-    """A file that is in the store: its identity when it was read, and a hash of its content."""
+    """A file that is in the store: its identity when it was read, and what `of_frame` says."""
 
     identity: Identity
     content: str
@@ -45,7 +55,7 @@ class Marks:
         self._directory = directory
         self._guard = threading.Lock()
         self._fresh: dict[Path, Mark] = {}  # what no disk takes is remembered here
-        self._set = 0
+        self._kept = 0
 
     def get(self, place: Place) -> Mark | None:
         """Return the mark of a file; None when there is none, or it is damaged."""
@@ -59,15 +69,20 @@ class Marks:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def set(self, place: Place, mark: Mark) -> bool:
-        """Leave a mark, durable when this returns; False when the disk does not take it."""
-        path = self._path(place)
+    def set(self, place: Place, mark: Mark) -> None:
+        """Have `get` find a mark from now on, as long as this process lives."""
         with self._guard:
-            self._fresh[path] = mark
+            self._fresh[self._path(place)] = mark
             while len(self._fresh) > KEPT:
                 del self._fresh[next(iter(self._fresh))]
-            self._set += 1
-            prune = self._set % _PRUNE_EVERY == 1
+
+    def keep(self, place: Place, mark: Mark) -> bool:
+        """Leave a mark for the next process, durable when this returns; False when the disk does
+        not take it."""
+        path = self._path(place)
+        with self._guard:
+            self._kept += 1
+            prune = self._kept % _PRUNE_EVERY == 1
         try:
             files.make_directory(path.parent)
             files.replace(path, json.dumps(asdict(mark)).encode())
@@ -92,11 +107,11 @@ def _prune(directory: Path) -> None:
 
 
 def require_same(mark: Mark | None, content: str, place: Place) -> bool:
-    """Say whether a file with this hash is in the store already.
+    """Say whether it is known that a file with this content is in the store already.
 
     Raise SPLIT_BRAIN when another one of its name is: two servers write one timeline.
     """
-    if mark is None:
+    if mark is None or mark.content.split(" ")[0] != content.split(" ")[0]:
         return False
     if mark.content != content:
         raise Art32Error(

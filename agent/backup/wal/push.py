@@ -8,13 +8,13 @@ then never has a hole, at whatever instant a host dies, and one that has lost so
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import heapq
 import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from agent import compression
 from agent.backup.wal import marks, names, pages, seal, timelines
 from agent.backup.wal.keys import Keys
 from agent.backup.wal.marks import Identity, Mark, Marks
@@ -108,6 +108,8 @@ class Shipper:
             self._guard.notify_all()
         for job in left:
             self._finish(job, _later(_CLOSING))
+            with contextlib.suppress(OSError):
+                self._report(job.place, job.error)
 
     def _enqueue(self, place: Place, descriptor: int) -> _Job | None:
         identity = marks.identity(descriptor)
@@ -147,13 +149,19 @@ class Shipper:
                     self._guard.wait()
                 job = heapq.heappop(self._waiting)
             error: Art32Error | None = None
+            mark: Mark | None = None
             try:
-                self._ship(job)
+                mark = self._ship(job)
             except Art32Error as failure:
                 error = failure
             except Exception as failure:  # noqa: BLE001 - whoever waits must hear of it
                 error = from_defect(failure)
             self._finish(job, error)
+            # nobody waits any more, the next segment is being stored
+            if mark is not None:
+                self._marks.keep(job.place, mark)
+            with contextlib.suppress(OSError):
+                self._report(job.place, error)
 
     def _finish(self, job: _Job, error: Art32Error | None) -> None:
         with self._guard:
@@ -161,32 +169,33 @@ class Shipper:
         os.close(job.descriptor)
         job.before = None
         job.error = error
-        with contextlib.suppress(OSError):
-            self._report(job.place, error)
         job.done.set()
 
-    def _ship(self, job: _Job) -> None:
+    def _ship(self, job: _Job) -> Mark:
         content = _read(job)
         _check(content, job.place)
-        hashed = hashlib.blake2b(content, digest_size=32).hexdigest()
-        if not marks.require_same(self._marks.get(job.place), hashed, job.place):
-            message = self._sealed(job.place, content)
+        frame = compression.whole(content)
+        del content
+        mark = Mark(job.identity, marks.of_frame(frame))
+        if not marks.require_same(self._marks.get(job.place), mark.content, job.place):
+            message = self._sealed(job.place, frame)
             computed = digest(message.view)
             if job.before is not None:  # it was taken up earlier, so that this comes to an end
                 job.before.done.wait()
                 if job.before.error is not None:
                     raise _later(f"`{job.before.place.name.text}` has to be stored first")
             self._archive.put(job.place.new_object(), message.view, sha256=computed)
-        self._marks.set(job.place, Mark(job.identity, hashed))
+        self._marks.set(job.place, mark)
+        return mark
 
-    def _sealed(self, place: Place, content: bytes) -> Buffer:
+    def _sealed(self, place: Place, frame: bytes) -> Buffer:
         writer = self._keys.get()
         try:
-            return seal.seal(writer, self._prefix, place, content)
+            return seal.sign_and_encrypt(writer, self._prefix, place, frame)
         except Art32Error:
             # a key file was replaced, or the agent has ended: once more with what is there now
             self._keys.drop(writer)
-        return seal.seal(self._keys.get(), self._prefix, place, content)
+        return seal.sign_and_encrypt(self._keys.get(), self._prefix, place, frame)
 
 
 def _order(place: Place) -> tuple[bool, str]:

@@ -13,14 +13,16 @@ from agent.crypto import sealed
 from agent.memory import Buffer
 from agent.store import Bytes
 
-_LEAST = 1 << 12
-
 
 def seal(writer: Writer, prefix: str, place: Place, content: Bytes) -> Buffer:
     """Return the object's bytes; `prefix` is the store's. Raise a key error when gpg refuses."""
-    squeezed = compression.whole(content)
-    source = Buffer(max(len(squeezed), _LEAST))
-    source.append(memoryview(squeezed))
+    return sign_and_encrypt(writer, prefix, place, compression.whole(content))
+
+
+def sign_and_encrypt(writer: Writer, prefix: str, place: Place, frame: bytes) -> Buffer:
+    """Return the object of a file that is compressed already; see `seal`."""
+    source = Buffer(len(frame))
+    source.append(memoryview(frame))
     target = Buffer(source.capacity + sealed.OVERHEAD)
     sealed.seal(
         writer.home,

@@ -123,6 +123,8 @@ class Service:
         if verb == protocol.FETCH and len(wanted) == len(descriptors) == 1:
             found = self._fetch(names.require(wanted[0]), _system_id(descriptors[0]))
             return protocol.encode(protocol.ABSENT if found is None else protocol.OK), found
+        if verb == protocol.HELLO and not wanted and not descriptors:
+            return protocol.encode(protocol.OK), None
         raise _no_request()
 
     def _push(self, wanted: Sequence[str], descriptors: Sequence[int]) -> None:

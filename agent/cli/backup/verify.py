@@ -42,8 +42,13 @@ def command(
     source: str | None,
     newest: bool,
 ) -> None:
-    """Check the named backups, or all that have a signature."""
+    """Check the named backups, or all that have a signature.
+
+    With the tier `decrypt` also every file of the write-ahead log from the first of the base
+    backups among them on.
+    """
     from agent.backup import verify as verification
+    from agent.backup import wal_verify
     from agent.progress import Progress
     from agent.store import open_store
 
@@ -51,22 +56,35 @@ def command(
     store = open_store(config.store)
     depth = verification.Tier(tier)
     choice = verification.choose(config, store, ids=ids, host=host, source=source, newest=newest)
-    with Progress("verifying", choice.stored_bytes) as progress:
+    deep = depth is verification.Tier.DECRYPT
+    logs = wal_verify.logs(config, choice.backups) if deep else []
+    total = choice.stored_bytes + sum(log.size for log in logs)
+    with Progress("verifying", total) as progress:
         results = verification.verify_all(config, store, choice, depth, progress=progress.add)
+        opened = wal_verify.read(config, logs, progress=progress.add)
     bad = sum(not result.good for result in results)
+    worthless = sum(len(log.problems) for log in opened)
     warnings = [
         f"backup `{result.backup.id}`: {note}" for result in results for note in result.backup.notes
     ]
+    warnings += [warning for log in opened for warning in log.warnings]
     warnings += choice.warnings
     warnings += verification.record(
-        config, depth, good=len(results) - bad, bad=bad + len(choice.missing)
+        config, depth, good=len(results) - bad, bad=bad + len(choice.missing) + worthless
     )
     found: list[tuple[str, str | None, str | None]] = [
         (result.backup.place.source, result.backup.id, result.problem or None) for result in results
     ]
     found += [(one.source, one.id, one.problem) for one in choice.missing]
+    whole = {}
+    for log in opened:
+        name = f"wal of {log.log.host}, cluster {log.log.system_id}"
+        whole[name] = f"good: {log.good} files decrypt, each is signed for its place"
+        found += [(name, None, problem) for problem in log.problems or [None]]
     lines = [
-        f"{name} {number}: {problem or _GOOD[tier]}" if number else f"{name}: {problem}"
+        f"{name} {number}: {problem or _GOOD[tier]}"
+        if number
+        else f"{name}: {problem or whole[name]}"
         for name, number, problem in found
     ]
     data = [

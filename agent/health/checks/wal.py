@@ -45,11 +45,11 @@ def look(situation: Situation) -> Iterator[Result]:
 
 
 def _archiver(found: Standing, limit: float) -> Result:
-    if not found.archives:
+    if found.defect is not None:
         return Result(
             "wal:archiver",
             State.FAIL,
-            "the server does not archive its write-ahead log by `art32 wal push`",
+            f"the server does not archive its write-ahead log: {found.defect}",
             hint="docs/wal.md has the lines for postgresql.conf",
             runbook=_RUNBOOK,
         )

@@ -2,157 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
-from agent.backup import identity
-from agent.backup.wal import listing, names, place
-from agent.backup.wal.fetch import Fetcher
-from agent.backup.wal.keys import Keys
-from agent.backup.wal.marks import Marks
-from agent.backup.wal.opening import Opened, Opener
-from agent.backup.wal.push import Shipper
-from agent.backup.wal.service import Service
-from agent.config.model import Configuration
+from agent.backup.wal import listing
 from agent.errors import Code
-from agent.store import Store
 from agent.wal import client, protocol
 from tests.faults.store import PUT_REFUSALS, Fault, FaultStore
-from tests.fixtures import keys as of_keys
 from tests.fixtures.daemons import ROOT, until
-from tests.fixtures.databases import short_directory
-from tests.fixtures.repository import text, write_repository
 from tests.fixtures.wal import SYSTEM, segment
-
-
-@dataclass
-class World:
-    """A data directory, a service in this process, and the archive behind it."""
-
-    directory: Path
-    config: Configuration
-    keys: Keys
-    opener: Opener
-    archive: Store
-    store: Store
-    workers: int = 3
-    users: frozenset[int] = frozenset({os.geteuid()})
-    ready: list[str] = field(default_factory=list)
-
-    @property
-    def data(self) -> Path:
-        return self.directory / "data"
-
-    @property
-    def address(self) -> Path:
-        return self.directory / "wal.sock"
-
-    def write(self, name: str, content: bytes, *, ready: bool = True) -> None:
-        (self.data / "pg_wal" / name).write_bytes(content)
-        if ready:
-            (self.data / "pg_wal" / "archive_status" / f"{name}.ready").touch()
-
-    def written(self, *numbers: int) -> list[str]:
-        """Write segments that wait to be archived; return their names."""
-        made = [segment(number) for number in numbers]
-        for name, content in made:
-            self.write(name, content)
-        return [name for name, _ in made]
-
-    @contextlib.contextmanager
-    def serving(self) -> Iterator[None]:
-        """Serve the archive for the block, as after a start: with the marks of the disk alone."""
-        ending, end = os.pipe()
-        shipper = Shipper(
-            self.keys,
-            self.store,
-            Marks(self.directory / "marks"),
-            prefix=self.config.store.prefix,
-            workers=self.workers,
-        )
-        fetcher = Fetcher(self.archive, self.opener, ["db1"])
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-            self.address.unlink(missing_ok=True)
-            listener.bind(str(self.address))
-            listener.listen(16)
-            service = Service(
-                listener, self.users, host="db1", shipper=shipper, fetcher=lambda: fetcher
-            )
-            thread = threading.Thread(target=service.run, args=(ending,))
-            thread.start()
-            try:
-                yield
-            finally:
-                os.close(end)
-                thread.join()
-                shipper.close()
-                os.close(ending)
-
-    def call(self, *words: str) -> tuple[int, str]:
-        """Run `art32 wal` in the data directory; return its status and what it said."""
-        done = subprocess.run(
-            [sys.executable, "-S", "-m", "agent", "wal", *words],
-            cwd=self.data,
-            env={"PYTHONPATH": str(ROOT), "ART32_WAL_SOCKET": str(self.address)},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        assert done.stdout == ""
-        return done.returncode, done.stderr
-
-    def push(self, name: str) -> int:
-        return self.call("push", f"pg_wal/{name}")[0]
-
-    def fetch(self, name: str) -> int:
-        return self.call("fetch", name, "pg_wal/RECOVERYXLOG")[0]
-
-    def stored(self) -> list[str]:
-        return [entry.place.name.text for entry in listing.entries(self.archive)]
-
-    def found(self, name: str) -> Opened | None:
-        return self.opener.find(["db1"], SYSTEM, names.require(name))
-
-
-@pytest.fixture(scope="module")
-def opened(keys: of_keys.Keys) -> Iterator[tuple[Configuration, Keys, identity.Reader]]:
-    with short_directory() as directory:
-        config = write_repository(
-            directory, keys, "", more=f"[wal]\nsocket = {text(directory / 'unused')}"
-        ).configuration()
-        held = Keys(config)
-        try:
-            with identity.reader(config) as reader:
-                yield config, held, reader
-        finally:
-            held.close()
-
-
-@pytest.fixture
-def world(
-    opened: tuple[Configuration, Keys, identity.Reader], keys: of_keys.Keys
-) -> Iterator[World]:
-    config, held, reader = opened
-    with short_directory() as directory:
-        (directory / "store").mkdir()
-        section = config.store.model_copy(update={"path": directory / "store"})
-        archive = place.open_archive(section)
-        opener = Opener(archive, reader, prefix="", private_home=keys.restorer_home)
-        world = World(directory, config, held, opener, archive, archive)
-        (world.data / "pg_wal" / "archive_status").mkdir(parents=True)
-        (world.data / "global").mkdir()
-        (world.data / "global" / "pg_control").write_bytes(SYSTEM.to_bytes(8, sys.byteorder) * 2)
-        yield world
+from tests.fixtures.wal_service import World
 
 
 def test_one_push_ships_what_waits_and_the_next_ones_are_answered_from_its_marks(
@@ -460,7 +324,8 @@ def test_the_clients_import_the_standard_library_alone_and_little_of_it() -> Non
     assert {one for one in loaded if one.startswith("agent")} == {
         *("agent", "agent.wal", "agent.wal.client", "agent.wal.protocol"),
     }
-    assert loaded & {"click", "pydantic", "json", "typing", "re", "pathlib", "subprocess"} == set()
+    slow = {"click", "pydantic", "json", "typing", "re", "pathlib", "subprocess", "socket", "enum"}
+    assert loaded & slow == set()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,130 @@
+"""A store that goes wrong while it is written: nothing false is ever brought back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from agent.backup import wal_chain
+from agent.backup.wal import listing
+from tests.faults.store import HANGING, PUT_HARMLESS, Fault, FaultStore
+from tests.fixtures.daemons import ROOT, until
+from tests.fixtures.wal import SEGMENT_BYTES
+from tests.fixtures.wal_service import World
+from tests.unit.backup.test_wal_chain import base
+
+
+@pytest.mark.parametrize("kind", ["truncate", "flip"])
+def test_what_the_store_has_spoilt_stops_a_recovery(world: World, kind: str) -> None:
+    waiting = world.written(3, 4, 5)
+    world.store = FaultStore(world.archive, Fault(kind, 2))
+    with world.serving():
+        assert [world.push(name) for name in waiting] == [0, 0, 0]
+        assert [world.fetch(name) for name in waiting] == [0, 200, 0]
+
+
+def test_what_the_store_has_dropped_is_a_hole_for_a_recovery_and_for_the_keeper(
+    world: World,
+) -> None:
+    waiting = world.written(3, 4, 5)
+    world.store = FaultStore(world.archive, Fault("drop", 2))
+    with world.serving():
+        assert [world.push(name) for name in waiting] == [0, 0, 0]
+        assert [world.fetch(name) for name in waiting] == [0, 200, 0]
+    entries = list(listing.entries(world.archive))
+    later = max(entry.stored_at for entry in entries) + timedelta(hours=1)
+    small = replace(base(3), segment_bytes=SEGMENT_BYTES)
+    (found,) = wal_chain.examine([small], entries, now=later).findings
+    assert waiting[1] in found.problem
+
+
+def test_the_last_segment_that_the_store_has_dropped_looks_like_the_end(world: World) -> None:
+    """The limit of what can be known: docs/wal.md says so."""
+    waiting = world.written(3, 4)
+    world.store = FaultStore(world.archive, Fault("drop", 2))
+    with world.serving():
+        assert [world.push(name) for name in waiting] == [0, 0]
+        assert world.fetch(waiting[1]) == 1
+
+
+@pytest.mark.parametrize("kind", PUT_HARMLESS)
+def test_what_comes_twice_late_or_out_of_order_comes_back(world: World, kind: str) -> None:
+    waiting = world.written(3, 4, 5)
+    world.store = FaultStore(world.archive, Fault(kind, 2))
+    with world.serving():
+        assert [world.push(name) for name in waiting] == [0, 0, 0]
+        assert [world.fetch(name) for name in waiting] == [0, 0, 0]
+
+
+def test_a_store_that_hangs_acknowledges_nothing_and_holds_back_what_comes_later(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(world.directory))
+    waiting = world.written(3, 4, 5)
+    world.store = FaultStore(world.archive, Fault("hang", 2))
+    asking = [sys.executable, "-S", "-m", "agent", "wal", "push"]
+    environment = {"PYTHONPATH": str(ROOT), "ART32_WAL_SOCKET": str(world.address)}
+    with world.serving():
+        assert world.push(waiting[0]) == 0
+        pending = [
+            subprocess.Popen([*asking, f"pg_wal/{name}"], cwd=world.data, env=environment)
+            for name in waiting[1:]
+        ]
+        try:
+            until(Path(world.directory, HANGING).exists, "the store hangs")
+            with pytest.raises(subprocess.TimeoutExpired):
+                pending[1].wait(0.5)
+            assert pending[0].poll() is None
+            assert world.stored() == waiting[:1]
+        finally:
+            for child in pending:  # as PostgreSQL does when it is shut down at once
+                os.kill(child.pid, signal.SIGQUIT)
+                child.wait()
+    world.store = world.archive
+    with world.serving():
+        assert [world.push(name) for name in waiting] == [0, 0, 0]
+    assert world.stored() == waiting
+
+
+@pytest.mark.parametrize("size", [0, 4096, 1 << 19])
+def test_a_full_disk_where_it_recovers_stops_the_server_and_leaves_nothing(
+    world: World, size: int
+) -> None:
+    (name,) = world.written(3)
+    with world.serving():
+        assert world.push(name) == 0
+        done = subprocess.run(
+            [
+                *("prlimit", f"--fsize={size}", sys.executable, "-S", "-m", "agent"),
+                *("wal", "fetch", "--absent", "64", name, "pg_wal/RECOVERYXLOG"),
+            ],
+            cwd=world.data,
+            env={"PYTHONPATH": str(ROOT), "ART32_WAL_SOCKET": str(world.address)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 200
+    assert "`pg_wal/RECOVERYXLOG` cannot be written: file too large" in done.stderr
+    assert not [one for one in os.listdir(world.data / "pg_wal") if "RECOVERY" in one]
+
+
+def test_a_pg_wal_that_grows_faster_than_the_store_takes_is_shipped_in_order(
+    world: World,
+) -> None:
+    """More waits than one call offers."""
+    waiting = world.written(*range(3, 43))
+    with world.serving():
+        for name in waiting:
+            assert world.push(name) == 0
+            there = world.stored()
+            assert there == waiting[: len(there)]
+    assert world.stored() == waiting
