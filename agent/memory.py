@@ -58,6 +58,13 @@ class Buffer:
         self.length += count
         return count
 
+    def extend(self, write: Callable[[memoryview], int]) -> int:
+        """Have what is free written by a function that returns how many bytes it wrote; return
+        that."""
+        count = write(self._view[self.length : self.capacity])
+        self.length += count
+        return count
+
     def fill(self, write: Callable[[memoryview], int]) -> None:
         """Have the whole room written by a function that returns how many bytes it wrote."""
         self.clear()
@@ -83,6 +90,25 @@ class Buffer:
             self.clear()
             raise Art32Error(Code.TOOL_FAILED, "a program wrote more than it was given")
         self.length = length
+
+
+class Room:
+    """The buffers of one thread, each made anew only when a larger one is wanted."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, Buffer] = {}
+
+    def take(self, what: str, capacity: int) -> Buffer:
+        """Return an empty buffer for some purpose, the one of last time if it is large enough."""
+        found = self._buffers.get(what)
+        if found is None or found.capacity < capacity:
+            found = self._buffers[what] = Buffer(capacity)
+        found.clear()
+        return found
+
+    def drop(self) -> None:
+        """Give the memory back."""
+        self._buffers.clear()
 
 
 class Pool:

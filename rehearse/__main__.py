@@ -30,9 +30,11 @@ _SERVICE_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Options:
-    """How large and how long: pgbench's scale, and seconds of load before and after the mistake."""
+    """How large and how long: pgbench's scale and transactions a second (0: as many as it can), and
+    seconds of load before and after the mistake."""
 
     scale: int
+    rate: int
     seconds: int
     archive_timeout: int
 
@@ -44,6 +46,12 @@ def _arguments() -> tuple[Options, Path]:
     )
     parser.add_argument("--scale", type=int, default=5, help="pgbench's scale (default: 5)")
     parser.add_argument(
+        "--rate",
+        type=int,
+        default=200,
+        help="transactions a second, 0: no limit (default: 200)",
+    )
+    parser.add_argument(
         "--seconds", type=int, default=45, help="load before and after the mistake (default: 45)"
     )
     parser.add_argument(
@@ -53,7 +61,7 @@ def _arguments() -> tuple[Options, Path]:
     found = parser.parse_args()
     # root restores only where nobody else may exchange directories, and sockets need short paths
     default = Path(tempfile.gettempdir()) / f"art32-rehearsal-{os.geteuid()}"
-    options = Options(found.scale, found.seconds, found.archive_timeout)
+    options = Options(found.scale, found.rate, found.seconds, found.archive_timeout)
     return options, (found.directory or default).absolute()
 
 
@@ -180,7 +188,7 @@ def _live_and_die(
         with (
             report.step(f"Load for {2 * options.seconds} s, with a mistake in the middle"),
             beat.beating(),
-            _load(first, 2 * options.seconds + 60, directory / "pgbench.log"),
+            _load(first, options, directory / "pgbench.log"),
         ):
             clock.sleep(options.seconds)
             moment = float(first.sql("SELECT extract(epoch FROM clock_timestamp())"))
@@ -188,6 +196,7 @@ def _live_and_die(
             first.sql("DELETE FROM invoices")
             timeline.mark("somebody deletes every invoice")
             clock.sleep(options.seconds)
+            _wait_for_the_worst_moment(first, options)
             archived = first.sql(
                 "SELECT archived_count, failed_count,"
                 " (SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'),"
@@ -195,7 +204,7 @@ def _live_and_die(
             ).split("|")
             server.destroy(child)
             died = clock.now().timestamp()
-            timeline.mark("the host is destroyed: every process killed")
+            timeline.mark("the host is destroyed just before it ships: every process killed")
         say(
             f"archived {archived[0]} files, {archived[1]} failures, {archived[2]} waiting; "
             f"{output.size(int(archived[3]))} of log written; "
@@ -216,9 +225,25 @@ def _let_in(first: Server) -> None:
     clock.sleep(0.2)
 
 
+def _wait_for_the_worst_moment(first: Server, options: Options) -> None:
+    """Wait until the next segment is about to be shipped: what a host that dies then takes with it
+    is the most that there can be. Under a load that fills segments faster that never comes."""
+    last = (
+        "SELECT coalesce(extract(epoch FROM clock_timestamp() - last_archived_time), 0)"
+        " FROM pg_stat_archiver"
+    )
+    deadline = clock.monotonic() + 2 * options.archive_timeout
+    while clock.monotonic() < deadline:
+        if float(first.sql(last)) > options.archive_timeout - 0.5:
+            return
+        clock.sleep(0.1)
+
+
 @contextlib.contextmanager
-def _load(first: Server, seconds: int, log: Path) -> Iterator[None]:
-    argv = first.client("pgbench", "-c", "4", "-j", "2", "-R", "200", "-T", str(seconds), DATABASE)
+def _load(first: Server, options: Options, log: Path) -> Iterator[None]:
+    seconds = 2 * (options.seconds + options.archive_timeout) + 60
+    rate = ("-R", str(options.rate)) if options.rate else ()
+    argv = first.client("pgbench", "-c", "4", "-j", "2", *rate, "-T", str(seconds), DATABASE)
     with log.open("wb") as output_:
         child = subprocess.Popen(argv, stdout=output_, stderr=output_, cwd="/")
     try:

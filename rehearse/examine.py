@@ -10,6 +10,7 @@ from demo.terminal import DemoError, quiet, say
 from rehearse.server import DATABASE, Server
 
 INVOICES = 1000
+PROMISED = 60  # seconds that the death of a host may take with it
 
 
 @dataclass
@@ -58,6 +59,7 @@ def examine(timeline: Timeline, found: Server, lost: Lost, *, to_moment: bool) -
         gone = len(lost.acknowledged) - last
         rpo = lost.died - lost.acknowledged[last - 1]
         timeline.mark(f"art32: {gone} acknowledged commits are lost: RPO {rpo:.1f} s")
+        _require(rpo <= PROMISED, f"{rpo:.1f} s are lost, and at most {PROMISED} s may be")
     sums = found.sql(
         "SELECT (SELECT sum(abalance) FROM pgbench_accounts) = (SELECT sum(delta) FROM"
         " pgbench_history) AND (SELECT sum(bbalance) FROM pgbench_branches) = (SELECT sum(tbalance)"

@@ -193,7 +193,7 @@ def main() -> None:
     parser.add_argument("--tree-gib", type=float, default=1)
     parser.add_argument("--stream-gib", type=int, nargs="*", default=[1, 20])
     parser.add_argument("--log-mib", type=int, default=1024, help="ordinary traffic to scan")
-    parser.add_argument("--wal-segments", type=int, default=16, help="how many are pushed")
+    parser.add_argument("--wal-segments", type=int, default=24, help="how many are pushed")
     parser.add_argument("--idle-seconds", type=float, default=60)
     parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS))
     options = parser.parse_args()

@@ -37,7 +37,7 @@ def of_frame(frame: bytes) -> str:
     The frame is a third as long as the file. It is the same for the same file as long as zstd is,
     hence the version; of two versions nothing can be said.
     """
-    return f"{compression.VERSION} {hashlib.blake2b(frame, digest_size=32).hexdigest()}"
+    return f"{compression.VERSION} {hashlib.sha256(frame).hexdigest()}"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from agent.backup.wal.marks import Identity, Mark, Marks
 from agent.backup.wal.names import Kind
 from agent.backup.wal.place import Place
 from agent.errors import Art32Error, Code, from_defect
-from agent.memory import Buffer
+from agent.memory import Buffer, Room
 from agent.store import Store, digest
 
 _LARGEST = names.SEGMENT_BYTES[-1]
@@ -141,17 +141,19 @@ class Shipper:
         return max(before, default=None)
 
     def _work(self) -> None:
+        room = Room()
         while True:
             with self._guard:
                 while not self._waiting:
                     if self._closed:
                         return
+                    room.drop()
                     self._guard.wait()
                 job = heapq.heappop(self._waiting)
             error: Art32Error | None = None
             mark: Mark | None = None
             try:
-                mark = self._ship(job)
+                mark = self._ship(job, room)
             except Art32Error as failure:
                 error = failure
             except Exception as failure:  # noqa: BLE001 - whoever waits must hear of it
@@ -171,14 +173,13 @@ class Shipper:
         job.error = error
         job.done.set()
 
-    def _ship(self, job: _Job) -> Mark:
-        content = _read(job)
+    def _ship(self, job: _Job, room: Room) -> Mark:
+        content = _read(job, room)
         _check(content, job.place)
         frame = compression.whole(content)
-        del content
         mark = Mark(job.identity, marks.of_frame(frame))
         if not marks.require_same(self._marks.get(job.place), mark.content, job.place):
-            message = self._sealed(job.place, frame)
+            message = self._sealed(job.place, frame, room)
             computed = digest(message.view)
             if job.before is not None:  # it was taken up earlier, so that this comes to an end
                 job.before.done.wait()
@@ -188,14 +189,14 @@ class Shipper:
         self._marks.set(job.place, mark)
         return mark
 
-    def _sealed(self, place: Place, frame: bytes) -> Buffer:
+    def _sealed(self, place: Place, frame: bytes, room: Room) -> Buffer:
         writer = self._keys.get()
         try:
-            return seal.sign_and_encrypt(writer, self._prefix, place, frame)
+            return seal.sign_and_encrypt(writer, self._prefix, place, frame, room)
         except Art32Error:
             # a key file was replaced, or the agent has ended: once more with what is there now
             self._keys.drop(writer)
-        return seal.sign_and_encrypt(self._keys.get(), self._prefix, place, frame)
+        return seal.sign_and_encrypt(self._keys.get(), self._prefix, place, frame, room)
 
 
 def _order(place: Place) -> tuple[bool, str]:
@@ -206,39 +207,35 @@ def _later(why: str) -> Art32Error:
     return Art32Error(Code.WAL_LATER, why, hint="PostgreSQL asks again by itself")
 
 
-def _read(job: _Job) -> bytes:
+def _read(job: _Job, room: Room) -> memoryview:
     """Return what is in the file now; raise SOURCE_INCOMPLETE when it is larger than may be."""
     whole = job.place.name.kind in (Kind.SEGMENT, Kind.PARTIAL)
     limit = _LARGEST if whole else timelines.HISTORY_BYTES
     size = job.identity[2]
-    pieces: list[bytes] = []
-    position = 0
+    content = room.take("file", min(size, limit))
     try:
-        while size <= limit and position < size:
-            piece = os.pread(job.descriptor, size - position, position)
-            if not piece:
+        while size <= limit and content.length < size:
+            if not content.extend(lambda free: os.preadv(job.descriptor, [free], content.length)):
                 break
-            pieces.append(piece)
-            position += len(piece)
     except OSError as error:
         raise Art32Error(
             Code.SOURCE_FAILED,
             f"`{job.place.name.text}` cannot be read: {(error.strerror or 'error').lower()}",
             hint="look at the disk: `dmesg`",
         ) from error
-    if position != size:
+    if content.length != size:
         raise Art32Error(
             Code.SOURCE_INCOMPLETE, f"`{job.place.name.text}` has not the size it should have"
         )
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    return content.view
 
 
-def _check(content: bytes, place: Place) -> None:
+def _check(content: memoryview, place: Place) -> None:
     """Raise SOURCE_INCOMPLETE, or CORRUPT for a history, unless a file is what its name says."""
     name = place.name
     if name.kind in (Kind.SEGMENT, Kind.PARTIAL):
         pages.check(content, name, place.system_id)
     elif name.kind is Kind.HISTORY:
-        timelines.parse(content, name.timeline)
-    elif not content.startswith(b"START WAL LOCATION: "):
+        timelines.parse(bytes(content), name.timeline)
+    elif not bytes(content).startswith(b"START WAL LOCATION: "):
         raise Art32Error(Code.SOURCE_INCOMPLETE, f"`{name.text}` is no label of a base backup")

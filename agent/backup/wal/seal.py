@@ -10,20 +10,20 @@ from agent import compression
 from agent.backup.identity import Writer
 from agent.backup.wal.place import Place
 from agent.crypto import sealed
-from agent.memory import Buffer
+from agent.memory import Buffer, Room
 from agent.store import Bytes
 
 
 def seal(writer: Writer, prefix: str, place: Place, content: Bytes) -> Buffer:
     """Return the object's bytes; `prefix` is the store's. Raise a key error when gpg refuses."""
-    return sign_and_encrypt(writer, prefix, place, compression.whole(content))
+    return sign_and_encrypt(writer, prefix, place, compression.whole(content), Room())
 
 
-def sign_and_encrypt(writer: Writer, prefix: str, place: Place, frame: bytes) -> Buffer:
-    """Return the object of a file that is compressed already; see `seal`."""
-    source = Buffer(len(frame))
+def sign_and_encrypt(writer: Writer, prefix: str, place: Place, frame: bytes, room: Room) -> Buffer:
+    """Return the object of a file that is compressed already, in a buffer of `room`; see `seal`."""
+    source = room.take("frame", len(frame))
     source.append(memoryview(frame))
-    target = Buffer(source.capacity + sealed.OVERHEAD)
+    target = room.take("object", source.capacity + sealed.OVERHEAD)
     sealed.seal(
         writer.home,
         writer.signer.fingerprint,
