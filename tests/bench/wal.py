@@ -118,14 +118,16 @@ def cluster(count: int) -> Iterator[tuple[Path, list[str]]]:
     client("initdb", "--pgdata", str(data), "--username", "admin", "--auth=trust", "--no-sync")
     options = (
         f"-k {base} -c listen_addresses= -c archive_mode=on -c archive_command=false "
-        "-c fsync=off -c max_wal_size=8GB -c shared_buffers=64MB"
+        "-c fsync=off -c synchronous_commit=off -c max_wal_size=8GB -c shared_buffers=128MB"
     )
     client("pg_ctl", "--pgdata", str(data), "--log", f"{base}/log", "-o", options, "-w", "start")
     try:
         client("pgbench", "-i", "-s", "5", "-q")
         ready = data / "pg_wal" / "archive_status"
         while len(names := sorted(path.stem for path in ready.glob("*.ready"))) < count:
-            client("pgbench", "-n", "-c", "4", "-t", "500")
+            # whole pages come after each checkpoint, as in any server's log
+            client("psql", "-X", "-q", "-c", "CHECKPOINT")
+            client("pgbench", "-n", "-M", "prepared", "-c", "4", "-j", "2", "-t", "2500")
         yield data, names[:count]
     finally:
         with contextlib.suppress(subprocess.CalledProcessError):

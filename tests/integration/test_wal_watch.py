@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
-from agent.backup.wal import listing, place
+from agent.backup.checkup import Finding
+from agent.backup.wal import checkup, health, listing, place
 from agent.backup.wal.listing import Entry
+from agent.config.load import load
 from tests.fixtures.daemons import until
 from tests.fixtures.databases import PostgreSQLServer, short_directory
 from tests.fixtures.keys import Keys
@@ -40,13 +42,11 @@ class Host:
             [*argv, *words], capture_output=True, text=True, check=False, timeout=300
         )
 
-    def doctor(self, config: Path | None = None) -> dict[str, list[dict[str, Any]]]:
-        """Return what doctor says of the socket and of the archiver."""
-        done = self.art32("--output", "json", "doctor", "--no-probe", config=config)
-        found: dict[str, list[dict[str, Any]]] = {"wal socket": [], "wal archiver": []}
-        for one in json.loads(done.stdout)["data"]:
-            if one["subject"] in found:
-                found[one["subject"]].append(one)
+    def doctor(self, config: Path | None = None) -> dict[str, list[Finding]]:
+        """Return what doctor finds about the socket and the archiver."""
+        found: dict[str, list[Finding]] = {"wal socket": [], "wal archiver": []}
+        for one in checkup.examine(load(config or self.site.config_file)):
+            found[one.subject].append(one)
         return found
 
     def health(self) -> dict[str, dict[str, Any]]:
@@ -100,9 +100,15 @@ user = "watcher"
 def test_a_service_that_does_not_run_is_seen_and_what_waits_for_it(host: Host) -> None:
     host.server.sql("SELECT txid_current(); SELECT pg_switch_wal()")
     (socket,) = host.doctor()["wal socket"]
-    assert socket["result"] == "fail"
-    assert "is not there: the service does not run" in socket["detail"]
-    until(lambda: host.health()["wal:archiver"]["value"] > 2, "the oldest has waited for 2 s")
+    assert socket.good is False
+    assert "is not there: the service does not run" in socket.detail
+
+    def oldest() -> float:
+        found = health.standing(host.site.configuration())
+        assert found is not None
+        return found.oldest
+
+    until(lambda: oldest() > 2, "the oldest has waited for 2 s")
     found = host.health()
     assert found["wal:archiver"]["state"] == "fail"
     assert "segments wait, the oldest for" in found["wal:archiver"]["detail"]
@@ -120,28 +126,32 @@ def test_a_service_that_does_not_run_is_seen_and_what_waits_for_it(host: Host) -
 def test_doctor_asks_the_service_and_the_server(host: Host) -> None:
     with serving(host.site.config_file) as service:
         found = host.doctor()
-        assert [one["result"] for one in found["wal socket"]] == ["ok"]
+        assert [one.good for one in found["wal socket"]] == [True]
         (archiver,) = found["wal archiver"]
-        assert archiver["result"] == "ok"
-        assert "`archive_timeout` is 30 s" in archiver["detail"]
+        assert archiver.good
+        assert "`archive_timeout` is 30 s" in archiver.detail
+        said = host.art32("doctor", "--no-probe").stdout
+        assert archiver.detail in said
+        assert found["wal socket"][0].detail in said
 
         nobody = host.doctor(host.changed("unasked", 'source = "app"\n', ""))
-        assert [one["result"] for one in nobody["wal archiver"]] == ["warn"]
+        assert [one.good for one in nobody["wal archiver"]] == [None]
         unknown = host.doctor(host.changed("unknown", '["nobody"]', '["no-such-user"]'))
-        assert "there is no user `no-such-user`" in unknown["wal socket"][-1]["detail"]
+        assert "there is no user `no-such-user`" in unknown["wal socket"][-1].detail
 
-        socket = host.site.configuration().wal
-        assert socket is not None
-        socket.socket.chmod(0o600)
+        settings = host.site.configuration().wal
+        assert settings is not None
         if os.geteuid() == 0:  # else the server runs as this user, who is let in
+            settings.socket.chmod(0o600)
             refused = host.doctor()["wal socket"][-1]
-            assert refused["result"] == "fail"
-            assert "the user `nobody` cannot connect to it" in refused["detail"]
+            settings.socket.chmod(0o666)
+            assert refused.good is False
+            assert "the user `nobody` cannot connect to it" in refused.detail
         service.child.kill()
         service.child.wait()
     (stale,) = host.doctor()["wal socket"]
-    assert stale["result"] == "fail"
-    assert "is stale: nobody listens on it" in stale["detail"]
+    assert stale.good is False
+    assert "is stale: nobody listens on it" in stale.detail
 
 
 @pytest.mark.parametrize(
@@ -158,7 +168,7 @@ def test_a_server_that_does_not_archive_by_art32_is_seen(
     told = host.changed("told", 'user = "watcher"', 'user = "admin"')
     told.write_text(told.read_text().replace(text(host.server.socket), text(other.socket)))
     (found,) = host.doctor(told)["wal archiver"]
-    assert (found["result"], found["detail"]) == ("fail", detail)
+    assert (found.good, found.detail) == (False, detail)
 
 
 def test_deep_verification_opens_the_log_and_prune_keeps_what_a_kept_base_backup_needs(

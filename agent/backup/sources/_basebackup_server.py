@@ -101,6 +101,7 @@ _STOPPED = re.compile(r"recovery stopping (?:before|after) (?:commit|abort)")
 _READY = "database system is ready to accept connections"
 _TOO_SHORT = "recovery ended before configured recovery target was reached"
 _TOO_EARLY = "requested recovery stop point is before consistent recovery point"
+_NO_ROOM = "No space left on device"
 _LOUD = re.compile(r"FATAL|PANIC|ERROR")
 
 
@@ -126,6 +127,7 @@ class _Heard:
     ready: bool = False
     too_short: bool = False
     too_early: bool = False
+    no_room: bool = False
     loud: list[str] = field(default_factory=list)
     _rest: str = ""
 
@@ -146,6 +148,7 @@ class _Heard:
         self.ready |= _READY in line
         self.too_short |= _TOO_SHORT in line
         self.too_early |= _TOO_EARLY in line
+        self.no_room |= _NO_ROOM in line
         if _LOUD.match(line) and len(self.loud) < 5:
             self.loud.append(line)
 
@@ -156,7 +159,8 @@ def recover(
     """Have a server follow its log in `data`, and leave it shut down cleanly.
 
     Raise what `wanted.fetch` raised, POINT_UNREACHABLE when the log ends before the moment asked
-    for or the base backup begins after it, RECOVERY_FAILED when the server gives up.
+    for or the base backup begins after it, TARGET_FAILED on a full disk, RECOVERY_FAILED when the
+    server gives up.
     """
     user = request.engine_user
     _shell(_PREPARE, data, user)
@@ -225,6 +229,12 @@ def _require(wanted: Recovery, heard: _Heard, status: int) -> None:
             hint="restore from an older one: art32 backup list, then `--id`",
         )
     reached = heard.stopped if wanted.at is not None else True
+    if heard.no_room:
+        raise Art32Error(
+            Code.TARGET_FAILED,
+            "the disk of the target is full: the server gave up its recovery",
+            hint="make room for the server's files and a few segments of its log, and try again",
+        )
     if status != 0 or not heard.ready or not reached:
         said = redact.diagnostic("\n".join(heard.loud).encode())
         raise Art32Error(

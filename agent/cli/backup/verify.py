@@ -80,7 +80,9 @@ def command(
     for log in opened:
         name = f"wal of {log.log.host}, cluster {log.log.system_id}"
         whole[name] = f"good: {log.good} files decrypt, each is signed for its place"
-        found += [(name, None, problem) for problem in log.problems or [None]]
+        found += [(name, None, problem) for problem in log.problems]
+        if not log.problems:
+            found.append((name, None, None))
     lines = [
         f"{name} {number}: {problem or _GOOD[tier]}"
         if number
