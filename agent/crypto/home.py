@@ -110,8 +110,8 @@ def _remove(path: Path) -> None:
 
 
 def _sweep(parent: Path) -> None:
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(parent):
+    with contextlib.suppress(OSError), os.scandir(parent) as entries:
+        for entry in entries:
             if _NAME.match(entry.name):
                 with _locked(Path(entry.path)) as stale:
                     if stale:

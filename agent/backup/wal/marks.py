@@ -98,9 +98,12 @@ class Marks:
 
 def _prune(directory: Path) -> None:
     """Remove the oldest marks, as long as there are too many."""
-    found = sorted(
-        (entry.stat().st_mtime_ns, entry.name) for entry in os.scandir(directory) if entry.is_file()
-    )
+    found: list[tuple[int, str]] = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):  # another mark that is being written
+                found.append((entry.stat(follow_symlinks=False).st_mtime_ns, entry.name))
+    found.sort()
     for _, name in found[: max(0, len(found) - KEPT)]:
         with contextlib.suppress(FileNotFoundError):
             (directory / name).unlink()
