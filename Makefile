@@ -12,7 +12,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
 	--exclude-newer P7D --custom-compile-command 'make lock'
 
-.PHONY: help demo rehearse plan test test-all check format docs lock bench fuzz package vmtest wheel clean environment packages
+.PHONY: help demo rehearse plan test test-all check format docs lock bench fuzz memcheck package vmtest wheel clean environment packages
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -86,6 +86,12 @@ fuzz: ## Hold the scrubbing kernel to its reference for long (SECONDS=600).
 	@scripts/environment dev
 	@scripts/kernel
 	$(BIN)/python -m tests.fuzz $(SECONDS)
+
+memcheck: ## Run the kernel under the address sanitizer and valgrind.
+	@scripts/system-packages memcheck
+	@scripts/environment dev
+	@scripts/kernel
+	$(BIN)/python -m tests.fuzz.memory
 
 package: ## Build dist/art32_VERSION_ARCHITECTURE.deb (ARCHITECTURE=arm64).
 	@scripts/environment dev

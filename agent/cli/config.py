@@ -19,13 +19,17 @@ def command() -> None:
 @click.pass_obj
 def check(context: Context) -> None:
     """Report every mistake in the file at once; touch nothing else."""
+    from agent.logs.scrub.shared_keys import units_share, unshared
+
     config = context.load()
     sources = ", ".join(source.name for source in config.sources) or "none"
+    reason = None if units_share() else unshared(config)
     context.finish(
         output.Answer(
             "art32.config.check/1",
             {"path": str(context.config_path)},
             [f"`{context.config_path}` is valid; sources: {sources}"],
+            [] if reason is None else [reason],
         )
     )
 

@@ -158,10 +158,11 @@ class Scrub(Section):
     )
     key_directory: Path | None = Field(
         None,
-        description="Where all processes of this host share the key of a day under `pseudonym`, so "
-        "that one client has one token that day, after restarts too: in memory, below `/run`. "
-        "Without it each process has a key of its own, which nobody can read and which is gone "
-        "with it.",
+        description="Where all processes of one user of this host share the key of a day under "
+        "`pseudonym`, so that one client has one token that day, after restarts too: in memory, "
+        "below `/run`. Without it Art32's systemd units share theirs in `/run/art32-logs/keys`, "
+        "and any other process has a key of its own, which nobody can read and which is gone with "
+        "it: `config check`, `doctor` and `logs rotate` say so.",
         examples=["/run/art32/log-keys"],
     )
     cut_length: int | None = Field(

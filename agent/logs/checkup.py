@@ -1,4 +1,4 @@
-"""The logs' part of `art32 doctor`: what would make a scan slow, blind or dumb."""
+"""The logs' part of `art32 doctor`: what makes a scan slow, blind or dumb, and tokens brief."""
 
 from __future__ import annotations
 
@@ -11,16 +11,42 @@ from agent.config.logs_scan import Scan
 from agent.config.model import Configuration
 from agent.errors import Art32Error, ExitStatus
 from agent.logs.scan import bans, engine, rules
+from agent.logs.scrub import shared_keys
 
 _EXTRA = 'pip install "art32[logs]"'
 
 
 def examine(config: Configuration) -> list[Finding]:
-    """Return what was found; nothing where no log is followed and nothing of the scan is set."""
+    """Return what was found; nothing of the scan where no log is followed and none of it is set."""
     logs = config.logs
+    keys = list(_keys(config))
     if not logs.watch.files and "scan" not in logs.model_fields_set:
-        return []
-    return [*_rules(logs.scan), *_engine(logs.scan), *_files(config), *_bans(logs.scan)]
+        return keys
+    return [*keys, *_rules(logs.scan), *_engine(logs.scan), *_files(config), *_bans(logs.scan)]
+
+
+def _keys(config: Configuration) -> Iterator[Finding]:
+    settings = config.logs.scrub
+    reason = shared_keys.unshared(config)
+    directory = shared_keys.directory_of(settings)
+    if reason is not None:
+        units = shared_keys.UNITS_DIRECTORY
+        if shared_keys.units_share():
+            yield Finding(
+                "log keys",
+                True,
+                f"Art32's own units share one a day in `{units}`; what else runs has its own",
+            )
+        else:
+            hint = f'key_directory = "{units}" under [logs.scrub], made by the user who runs art32'
+            yield Finding("log keys", None, reason, hint)
+    elif settings.mode == "pseudonym" and directory is not None:
+        try:
+            shared_keys.SharedKeys(directory, backed_up=shared_keys.directories(config))
+        except Art32Error as error:
+            yield Finding("log keys", False, error.sentence, error.hint, error.exit_status)
+        else:
+            yield Finding("log keys", True, f"one a day for all processes, in `{directory}`")
 
 
 def _rules(settings: Scan) -> Iterator[Finding]:

@@ -17,12 +17,18 @@ pub struct Anchors {
     /// For each position the same as two tables: by the lower half of the byte, by the upper half.
     /// They take in more, for a byte fits when its halves do.
     pub tables: [[u8; 16]; 2 * REACH],
+    /// For each position what of bytes from 128 on fits, all of it for each of them.
+    pub high: [u8; REACH],
 }
 
 impl Anchors {
     /// `paths` and `suffixes` have at least three and two bytes each.
     pub fn new(paths: &[Vec<u8>], suffixes: &[Vec<u8>]) -> Self {
-        let mut anchors = Anchors { fits: [[0; 256]; REACH], tables: [[0; 16]; 2 * REACH] };
+        let mut anchors = Anchors {
+            fits: [[0; 256]; REACH],
+            tables: [[0; 16]; 2 * REACH],
+            high: [0; REACH],
+        };
         let any: Vec<u8> = (0..=255).collect();
         let nth = |list: &[Vec<u8>], index: usize| -> Vec<u8> {
             list.iter()
@@ -49,8 +55,17 @@ impl Anchors {
                 self.fits[position][usize::from(byte)] |= pattern;
                 self.tables[2 * position][usize::from(byte & 15)] |= pattern;
                 self.tables[2 * position + 1][usize::from(byte >> 4)] |= pattern;
+                if byte >= 128 {
+                    self.high[position] |= pattern;
+                }
             }
         }
+    }
+
+    /// The patterns that the bytes below 128 fit at a position.
+    #[inline(always)]
+    pub fn low(&self, position: usize) -> &[u8] {
+        &self.fits[position][..128]
     }
 
     #[inline(always)]

@@ -1,4 +1,4 @@
-//! Keyed BLAKE2s (RFC 7693) with a digest of eight bytes.
+//! BLAKE2s (RFC 7693): keyed with a digest of eight bytes, and without a key with one of six.
 
 const IV: [u32; 8] = [
     0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab,
@@ -17,6 +17,7 @@ const SIGMA: [[usize; 16]; 10] = [
     [10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0],
 ];
 const DIGEST: u32 = 8;
+const SHORT_DIGEST: u32 = 6;
 /// So many digests are made at once.
 pub const LANES: usize = 8;
 
@@ -42,20 +43,7 @@ impl Keyed {
 
     /// The digest of a value that is not empty, its first byte as the most significant.
     pub fn digest(&self, value: &[u8]) -> u64 {
-        let mut state = self.0;
-        let mut count = 64u64;
-        let mut rest = value;
-        while rest.len() > 64 {
-            let mut block = [0u8; 64];
-            block.copy_from_slice(&rest[..64]);
-            count += 64;
-            compress(&mut state, &block, count, false);
-            rest = &rest[64..];
-        }
-        let mut block = [0u8; 64];
-        block[..rest.len()].copy_from_slice(rest);
-        compress(&mut state, &block, count + rest.len() as u64, true);
-        joined(state[0], state[1])
+        finish(self.0, 64, value)
     }
 
     /// Whether this processor makes several digests at once.
@@ -84,6 +72,29 @@ impl Keyed {
         }
         digests
     }
+}
+
+/// The digest of six bytes without a key, its first byte as the most significant.
+pub fn number(value: &[u8]) -> u64 {
+    let mut state = IV;
+    state[0] ^= 0x0101_0000 ^ SHORT_DIGEST;
+    finish(state, 0, value) >> 16
+}
+
+/// The first eight bytes of a digest, after a state that has taken in `count` bytes.
+fn finish(mut state: [u32; 8], mut count: u64, value: &[u8]) -> u64 {
+    let mut rest = value;
+    while rest.len() > 64 {
+        let mut block = [0u8; 64];
+        block.copy_from_slice(&rest[..64]);
+        count += 64;
+        compress(&mut state, &block, count, false);
+        rest = &rest[64..];
+    }
+    let mut block = [0u8; 64];
+    block[..rest.len()].copy_from_slice(rest);
+    compress(&mut state, &block, count + rest.len() as u64, true);
+    joined(state[0], state[1])
 }
 
 fn joined(first: u32, second: u32) -> u64 {

@@ -2,9 +2,9 @@
 
 use crate::bytes::*;
 use crate::config::Config;
-use crate::find::{Again, Scan, Turn};
+use crate::find::{Again, Turn};
 use crate::replace;
-use crate::scan::{scan, scan_portable};
+use crate::scan::{chosen, Escapes, Instructions, Scan};
 use crate::span::{Span, KINDS};
 use crate::tokens::Cache;
 
@@ -14,7 +14,7 @@ const PIECE: usize = 64 << 10;
 
 pub struct Engine {
     config: Config,
-    scan: Scan,
+    scan: (Scan, Escapes),
     pub counts: [u64; KINDS + 1],
     pub out: Vec<u8>,
     cache: Cache,
@@ -22,10 +22,9 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// `portable` is to do without special instructions.
-    pub fn new(config: Config, portable: bool) -> Self {
-        let scan: Scan = if portable { scan_portable } else { scan };
-        let cache = Cache::new(&config, portable);
+    pub fn new(config: Config, instructions: Instructions) -> Self {
+        let scan = chosen(instructions);
+        let cache = Cache::new(&config, instructions == Instructions::Plain);
         let turns = (0..MOST_TURNS).map(|_| Turn::default()).collect();
         Engine { config, scan, counts: [0; KINDS + 1], out: Vec::new(), cache, turns }
     }

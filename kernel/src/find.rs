@@ -3,12 +3,10 @@
 use crate::bytes::*;
 use crate::config::*;
 use crate::fields::{self, Line};
-use crate::scan::{escapes, Events};
+use crate::scan::{Escapes, Events, Scan};
 use crate::span::{Form, Kind, Span};
 use crate::text::{Decoded, Mapper, Text};
 use crate::{ipv4, ipv6, names};
-
-pub type Scan = fn(&[u8], &Config, &mut Events);
 
 /// What one search over a block of lines needs and finds.
 #[derive(Default)]
@@ -96,7 +94,7 @@ fn merge(spans: &mut Vec<Span>, new: &[Span]) {
 }
 
 impl Turn {
-    pub fn find(&mut self, block: &[u8], config: &Config, scan: Scan) {
+    pub fn find(&mut self, block: &[u8], config: &Config, (scan, escapes): (Scan, Escapes)) {
         let Turn { decoded, places, events, new, spans, again, .. } = self;
         escapes(block, places);
         decoded.decode(block, places);

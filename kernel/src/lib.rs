@@ -1,8 +1,8 @@
 //! The fast half of Art32's log scrubbing, behind a C interface.
 //!
 //! It finds byte for byte what `agent/logs/scrub/reference.py` finds; `docs/scrubbing.md` says
-//! what that is. Everything but this file and the AVX2 parts of `scan.rs` and
-//! `blake2s.rs` is safe Rust.
+//! what that is. Everything but this file and the parts of `scan.rs` and `blake2s.rs` for
+//! AVX2 and AVX-512 is safe Rust.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
@@ -17,6 +17,7 @@ mod ipv4;
 mod ipv6;
 mod names;
 mod replace;
+pub mod requests;
 pub mod scan;
 mod span;
 mod text;
@@ -24,11 +25,12 @@ mod tokens;
 
 use config::Config;
 use engine::Engine;
+use scan::Instructions;
 use span::KINDS;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
 /// Changes whenever a function or the settings change in a way that an older caller cannot know.
-const ABI: u32 = 1;
+const ABI: u32 = 2;
 const LONGEST_BLOCK: usize = 1 << 30;
 
 pub const DONE: i32 = 0;
@@ -40,8 +42,9 @@ pub extern "C" fn art32_kernel_abi() -> u32 {
     ABI
 }
 
-/// Opens a scrubber with settings as in `config.rs`; `portable` is not 0 to do without special
-/// instructions. Null when the settings are not understood.
+/// Opens a scrubber with settings as in `config.rs`; `instructions` is 0 for all that the processor
+/// has, 1 for none that not every one has, 2 for all but AVX-512. Null when the settings are not
+/// understood.
 ///
 /// # Safety
 /// `settings` points to `length` bytes.
@@ -49,15 +52,20 @@ pub extern "C" fn art32_kernel_abi() -> u32 {
 pub unsafe extern "C" fn art32_kernel_open(
     settings: *const u8,
     length: usize,
-    portable: i32,
+    instructions: i32,
 ) -> *mut Engine {
     // SAFETY: the caller vouches for pointer and length.
     let settings = unsafe { slice(settings, length) };
     // What has gone wrong is told by the status; a message of Rust's could hold bytes of a log.
     std::panic::set_hook(Box::new(|_| {}));
+    let instructions = match instructions {
+        0 => Instructions::All,
+        1 => Instructions::Plain,
+        _ => Instructions::Narrow,
+    };
     let opened = catch_unwind(|| {
         Config::parse(settings)
-            .map(|config| Box::into_raw(Box::new(Engine::new(config, portable != 0))))
+            .map(|config| Box::into_raw(Box::new(Engine::new(config, instructions))))
     });
     match opened {
         Ok(Some(engine)) => engine,
@@ -119,6 +127,53 @@ pub unsafe extern "C" fn art32_kernel_close(engine: *mut Engine) {
         // SAFETY: it was made by Box::into_raw.
         let engine = unsafe { Box::from_raw(engine) };
         drop(catch_unwind(AssertUnwindSafe(|| drop(engine))));
+    }
+}
+
+/// The number of line feeds in a block.
+///
+/// # Safety
+/// `block` points to `length` bytes.
+#[no_mangle]
+pub unsafe extern "C" fn art32_kernel_line_feeds(block: *const u8, length: usize) -> usize {
+    // SAFETY: the caller vouches for pointer and length.
+    let block = unsafe { slice(block, length) };
+    // of 255 bytes at once, the counts fit into bytes, of which the processor adds many at once
+    let count = |part: &[u8]| part.iter().fold(0u8, |sum, &byte| sum + u8::from(byte == b'\n'));
+    block.chunks(255).map(|part| usize::from(count(part))).sum()
+}
+
+/// Takes apart the lines of a block that hold hits; see `requests.rs`. Returns the number of records
+/// put into `out`, of 48 bytes and `mask` bytes each, or WRONG_ARGUMENT or DEFECT below zero.
+///
+/// # Safety
+/// `block` points to `length` bytes, `hits` to `count` numbers, `out` to `room` bytes.
+#[no_mangle]
+pub unsafe extern "C" fn art32_kernel_requests(
+    block: *const u8,
+    length: usize,
+    hits: *const u64,
+    count: usize,
+    mask: usize,
+    out: *mut u8,
+    room: usize,
+) -> i64 {
+    let sound = !block.is_null() && !hits.is_null() && !out.is_null();
+    if !sound || length > LONGEST_BLOCK || mask > 8192 || room > isize::MAX as usize {
+        return -i64::from(WRONG_ARGUMENT);
+    }
+    // SAFETY: the caller vouches for pointers and lengths.
+    let (block, hits, out) = unsafe {
+        (
+            std::slice::from_raw_parts(block, length),
+            std::slice::from_raw_parts(hits, count),
+            std::slice::from_raw_parts_mut(out, room),
+        )
+    };
+    match catch_unwind(AssertUnwindSafe(|| requests::write(block, hits, mask, out))) {
+        Ok(Some(records)) => records as i64,
+        Ok(None) => -i64::from(WRONG_ARGUMENT),
+        Err(_) => -i64::from(DEFECT),
     }
 }
 

@@ -107,33 +107,45 @@ macro_rules! portable {
     };
 }
 
-/// Puts the places that matter into `events`, in ascending order.
-pub fn scan(text: &[u8], config: &Config, events: &mut Events) {
-    events.clear();
-    #[cfg(target_arch = "x86_64")]
-    if avx2::is_there() {
-        // SAFETY: the processor has all that is asked for.
-        unsafe { avx2::scan(text, config, events) };
-        return;
+/// Which instructions may be used: all that the processor has, none but the plain ones, or no
+/// AVX-512.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Instructions {
+    All,
+    Plain,
+    Narrow,
+}
+
+pub type Scan = fn(&[u8], &Config, &mut Events);
+pub type Escapes = fn(&[u8], &mut Vec<u32>);
+
+/// What puts the places that matter into `events`, and what those of all bytes that may begin an
+/// escape into a list; both in ascending order.
+pub fn chosen(instructions: Instructions) -> (Scan, Escapes) {
+    #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+    if instructions == Instructions::All && avx512::is_there() {
+        return (avx512::begin, avx512::begin_escapes);
     }
-    scan_with!(text, config, events, portable);
+    #[cfg(target_arch = "x86_64")]
+    if instructions != Instructions::Plain && avx2::is_there() {
+        return (avx2::begin, avx2::begin_escapes);
+    }
+    let _ = instructions;
+    (scan_portable, escapes_portable)
 }
 
 /// Without any instruction that not every processor has.
-pub fn scan_portable(text: &[u8], config: &Config, events: &mut Events) {
+fn scan_portable(text: &[u8], config: &Config, events: &mut Events) {
     events.clear();
     scan_with!(text, config, events, portable);
 }
 
-/// Puts the places of all bytes that may begin an escape into `places`.
-pub fn escapes(text: &[u8], places: &mut Vec<u32>) {
+fn escapes_portable(text: &[u8], places: &mut Vec<u32>) {
     places.clear();
-    let mut begin = 0;
-    #[cfg(target_arch = "x86_64")]
-    if avx2::is_there() {
-        // SAFETY: the processor has all that is asked for.
-        begin = unsafe { avx2::escapes(text, places) };
-    }
+    escapes_from(text, 0, places);
+}
+
+fn escapes_from(text: &[u8], begin: usize, places: &mut Vec<u32>) {
     let is_escape = |byte: u8| byte == b'%' || byte == b'\\' || byte == b'#';
     let rest = text[begin..].iter().enumerate().filter(|(_, &byte)| is_escape(byte));
     places.extend(rest.map(|(index, _)| (begin + index) as u32));
@@ -296,7 +308,7 @@ fn portable_masks(bytes: &[u8], anchors: &Anchors) -> Masks {
 
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use super::{candidates, Config, Events, Masks, REACH, WORD};
+    use super::{candidates, escapes_from, Config, Events, Masks, REACH, WORD};
     use std::arch::x86_64::*;
 
     pub fn is_there() -> bool {
@@ -307,8 +319,21 @@ mod avx2 {
             && is_x86_feature_detected!("lzcnt")
     }
 
+    pub fn begin(text: &[u8], config: &Config, events: &mut Events) {
+        events.clear();
+        // SAFETY: chosen where the processor has all that is asked for.
+        unsafe { scan(text, config, events) };
+    }
+
+    pub fn begin_escapes(text: &[u8], places: &mut Vec<u32>) {
+        places.clear();
+        // SAFETY: as above.
+        let looked_at = unsafe { escapes(text, places) };
+        escapes_from(text, looked_at, places);
+    }
+
     #[target_feature(enable = "avx2,bmi1,bmi2,popcnt,lzcnt")]
-    pub unsafe fn scan(text: &[u8], config: &Config, events: &mut Events) {
+    unsafe fn scan(text: &[u8], config: &Config, events: &mut Events) {
         macro_rules! masks {
             ($bytes:expr, $config:expr) => {
                 // SAFETY: this function runs where there is AVX2 only.
@@ -320,7 +345,7 @@ mod avx2 {
 
     /// Looks at all but the last bytes of a text, fewer than 64; returns where those begin.
     #[target_feature(enable = "avx2,bmi1,bmi2,popcnt,lzcnt")]
-    pub unsafe fn escapes(text: &[u8], places: &mut Vec<u32>) -> usize {
+    unsafe fn escapes(text: &[u8], places: &mut Vec<u32>) -> usize {
         let mut begin = 0;
         for word in text.chunks_exact(WORD) {
             // SAFETY: called where there is AVX2; the loads are within `word`.
@@ -411,5 +436,105 @@ mod avx2 {
             half!(32);
         }
         masks
+    }
+}
+
+/// The same with 64 bytes at once and tables of 128. Compiled in from rustc 1.89 on.
+#[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+#[allow(unused_unsafe)]
+mod avx512 {
+    use super::{candidates, escapes_from, Config, Events, Masks, REACH, WORD};
+    use std::arch::x86_64::*;
+
+    pub fn is_there() -> bool {
+        super::avx2::is_there()
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vbmi")
+    }
+
+    pub fn begin(text: &[u8], config: &Config, events: &mut Events) {
+        events.clear();
+        // SAFETY: chosen where the processor has all that is asked for.
+        unsafe { scan(text, config, events) };
+    }
+
+    pub fn begin_escapes(text: &[u8], places: &mut Vec<u32>) {
+        places.clear();
+        // SAFETY: as above.
+        let looked_at = unsafe { escapes(text, places) };
+        escapes_from(text, looked_at, places);
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx2,bmi1,bmi2,popcnt,lzcnt")]
+    unsafe fn scan(text: &[u8], config: &Config, events: &mut Events) {
+        macro_rules! masks {
+            ($bytes:expr, $config:expr) => {
+                // SAFETY: this function runs where there is AVX-512 only.
+                unsafe { masks($bytes, $config) }
+            };
+        }
+        scan_with!(text, config, events, masks);
+    }
+
+    /// Looks at all but the last bytes of a text, fewer than 64; returns where those begin.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx2,bmi1,bmi2,popcnt,lzcnt")]
+    unsafe fn escapes(text: &[u8], places: &mut Vec<u32>) -> usize {
+        let mut begin = 0;
+        for word in text.chunks_exact(WORD) {
+            // SAFETY: called where there is AVX-512; the load is all of `word`.
+            let mut found = unsafe {
+                let here = _mm512_loadu_si512(word.as_ptr().cast());
+                let equal = |byte: u8| _mm512_cmpeq_epi8_mask(here, _mm512_set1_epi8(byte as i8));
+                equal(b'%') | equal(b'\\') | equal(b'#')
+            };
+            while found != 0 {
+                places.push((begin + found.trailing_zeros() as usize) as u32);
+                found &= found - 1;
+            }
+            begin += WORD;
+        }
+        begin
+    }
+
+    /// The masks of the first 64 of 66 bytes.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx2,bmi1,bmi2,popcnt,lzcnt")]
+    unsafe fn masks(bytes: &[u8], config: &Config) -> Masks {
+        assert!(bytes.len() >= WORD + REACH - 1);
+        let anchors = &config.anchors;
+        // SAFETY: called where there is AVX-512; the loads are within `bytes` and the tables.
+        unsafe {
+            macro_rules! load {
+                ($place:expr) => {
+                    _mm512_loadu_si512(bytes.as_ptr().add($place).cast())
+                };
+            }
+            // the patterns, one a bit, that a byte fits at its position
+            macro_rules! fit {
+                ($bytes:expr, $position:expr) => {{
+                    let table = anchors.low($position).as_ptr();
+                    let fits = _mm512_permutex2var_epi8(
+                        _mm512_loadu_si512(table.cast()),
+                        $bytes,
+                        _mm512_loadu_si512(table.add(64).cast()),
+                    );
+                    let high = _mm512_set1_epi8(anchors.high[$position] as i8);
+                    _mm512_mask_mov_epi8(fits, _mm512_movepi8_mask($bytes), high)
+                }};
+            }
+            let here = load!(0);
+            let equal = |byte: u8| _mm512_cmpeq_epi8_mask(here, _mm512_set1_epi8(byte as i8));
+            let dot = equal(b'.');
+            let digits = _mm512_sub_epi8(here, _mm512_set1_epi8(b'0' as i8));
+            let fits = _mm512_and_si512(fit!(here, 0), fit!(load!(1), 1));
+            Masks {
+                joint: dot | equal(b'-'),
+                number: dot | _mm512_cmplt_epu8_mask(digits, _mm512_set1_epi8(10)),
+                colon: equal(b':'),
+                newline: equal(b'\n'),
+                anchor: _mm512_test_epi8_mask(fits, fit!(load!(2), 2)),
+            }
+        }
     }
 }

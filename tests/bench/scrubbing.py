@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tests.bench.measure import run
 from tests.bench.setting import Setting
+from tests.fuzz import distinct
 
 CLIENTS = 180_000
 MIB = 1 << 20
@@ -116,7 +117,7 @@ class Peer:
     source: str
 
 
-def scrub(setting: Setting, size: int) -> None:
+def scrub(setting: Setting, size: int, addresses: int) -> None:
     """Measure all of them and print what each does in a second."""
     room = Path("/dev/shm/art32-bench")
     room.mkdir(mode=0o700, exist_ok=True)
@@ -130,6 +131,7 @@ def scrub(setting: Setting, size: int) -> None:
         _compare(_peers(setting.art32, _environment(setting.base / "peers")), room)
     finally:
         shutil.rmtree(room)
+    print(f"  {distinct.scrub(addresses).sentence()}")
 
 
 def _environment(place: Path) -> Path:

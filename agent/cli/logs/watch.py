@@ -22,7 +22,8 @@ def command(context: Context, once: bool) -> None:
     """
     from agent.cli._report import attacks
     from agent.errors import Art32Error, Code, ExitStatus
-    from agent.logs.scrub import open_scrubber
+    from agent.logs.pipe.scrubbing import DailyScrubber
+    from agent.logs.scrub.shared_keys import directories, open_keys
     from agent.logs.watch import run
 
     config = context.load()
@@ -35,7 +36,8 @@ def command(context: Context, once: bool) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    scrubber = open_scrubber(config.logs.scrub)
+    keys = open_keys(config.logs.scrub, backed_up=directories(config))
+    scrubber = DailyScrubber(config.logs.scrub, keys, rotated=bool(config.logs.rotate))
     watcher = run(
         config.logs.scan,
         config.logs.watch,

@@ -18,7 +18,7 @@ from agent.logs.rotate.run import Rotation
 from agent.logs.scan.publish import Told
 from agent.logs.scrub import Scrubber, exemptions, keys, lines, open_scrubber
 from agent.logs.scrub.keys import PeriodKey
-from agent.logs.scrub.shared_keys import directories, oldest_that_may_wait, open_keys
+from agent.logs.scrub.shared_keys import directories, oldest_that_may_wait, open_keys, unshared
 from agent.logs.second import Exemptions, SecondScanner
 from agent.logs.ship import Treatment
 
@@ -56,7 +56,8 @@ class _Treatments:
 
     def __init__(self, config: Configuration, told: Told | None) -> None:
         self._told = told
-        self.warnings: list[str] = []
+        reason = unshared(config)
+        self.warnings: list[str] = [] if reason is None else [reason]
         self._settings = config.logs.scrub
         self._scan = config.logs.scan
         self._keys = open_keys(self._settings, backed_up=directories(config))

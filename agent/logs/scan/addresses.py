@@ -46,6 +46,9 @@ class Networks:
             self._ranges[4 if network.version == 4 else 8].append((low >> shift, high >> shift))
         self._empty = not texts
 
+    def __bool__(self) -> bool:
+        return not self._empty
+
     def hold(self, key: bytes) -> bool:
         """Whether a key of `key_of` lies in one of the networks."""
         if self._empty:

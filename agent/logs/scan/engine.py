@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from hyperscan import Database
 
 _CAPITAL = re.compile(rb"(?<!\\)[A-Z]")  # not those of \S and \D
-Hit = tuple[int, int]  # offset of the last byte of the match, index of the trigger
+TRIGGER_BITS = 16
+Hit = int  # offset of the last byte of the match, and behind it in 16 bits the trigger's index
+Block = bytes | memoryview
 
 
 class Engine(Protocol):
@@ -24,8 +26,8 @@ class Engine(Protocol):
 
     name: str
 
-    def find(self, block: bytes) -> list[Hit]:
-        """Return hits in the order of their offsets; a trigger may stand more than once a line."""
+    def find(self, block: Block) -> list[Hit]:
+        """Return hits in ascending order; a trigger may stand more than once a line."""
         ...
 
 
@@ -45,14 +47,15 @@ class HyperscanEngine:
             flags=[hyperscan.HS_FLAG_CASELESS] * len(triggers),
         )
 
-    def find(self, block: bytes) -> list[Hit]:
+    def find(self, block: Block) -> list[Hit]:
         hits: list[Hit] = []
         note = hits.append
 
         def on_match(trigger: int, _start: int, end: int, _flags: int, _context: object) -> None:
-            note((end - 1, trigger))
+            note((end - 1) << TRIGGER_BITS | trigger)
 
-        self._database.scan(block, match_event_handler=on_match)
+        # it takes any buffer, whatever its stub says
+        self._database.scan(block, match_event_handler=on_match)  # type: ignore[type-var]
         hits.sort()
         return hits
 
@@ -71,9 +74,9 @@ class ReEngine:
         self._any = re.compile(b"|".join(b"(?:%s)" % one for one in small))
         self._each = [re.compile(one).search for one in small]
 
-    def find(self, block: bytes) -> list[Hit]:
+    def find(self, block: Block) -> list[Hit]:
         hits: list[Hit] = []
-        block = block.lower()
+        block = bytes(block).lower()
         position = 0
         while (found := self._any.search(block, position)) is not None:
             start = block.rfind(b"\n", 0, found.start()) + 1
@@ -82,8 +85,9 @@ class ReEngine:
             for index, search in enumerate(self._each):
                 match = search(block, start, stop)
                 if match is not None:
-                    hits.append((match.end() - 1, index))
+                    hits.append((match.end() - 1) << TRIGGER_BITS | index)
             position = stop + 1
+        hits.sort()
         return hits
 
 

@@ -26,39 +26,41 @@ _ZSTD = b"\x28\xb5\x2f\xfd"
 class Readable(Protocol):
     """What has bytes to read."""
 
-    def read(self, size: int, /) -> bytes: ...
+    def readinto(self, memory: memoryview, /) -> int | None: ...
 
     def close(self) -> None: ...
 
 
-def blocks(stream: Readable, *, size: int = BLOCK) -> Iterator[tuple[int, bytes]]:
+def blocks(stream: Readable, *, size: int = BLOCK) -> Iterator[tuple[int, memoryview]]:
     """Yield (offset, block) of whole lines; the last may lack its line feed.
 
-    Of a line longer than `size` only the beginning is yielded, as a block of its own: what follows
-    must never be taken for the beginning of a line, which an attacker would then write.
+    A block is good until the next one is asked for. Of a line longer than `size` only the beginning
+    is yielded, as a block of its own: what follows must never be taken for the beginning of a line,
+    which an attacker would then write.
     """
-    offset = 0
-    carried = b""
+    buffer = bytearray(2 * size)
+    view = memoryview(buffer)
+    offset = held = 0
     skipping = False
-    while chunk := stream.read(size):
+    while count := stream.readinto(view[held : held + size]):
+        filled, begin = held + count, 0
         if skipping:
-            end = chunk.find(b"\n") + 1
-            offset += end or len(chunk)
-            if not end:
+            begin = buffer.find(b"\n", 0, filled) + 1
+            offset += begin or filled
+            if not begin:
                 continue
-            chunk, skipping = chunk[end:], False
-        carried += chunk
-        end = carried.rfind(b"\n") + 1
+            skipping = False
+        end = buffer.rfind(b"\n", max(begin, held), filled) + 1
+        if not end and filled - begin >= size:
+            end, skipping = filled, True
         if end:
-            yield offset, carried[:end]
-            offset += end
-            carried = carried[end:]
-        elif len(carried) >= size:
-            yield offset, carried
-            offset += len(carried)
-            carried, skipping = b"", True
-    if carried:
-        yield offset, carried
+            yield offset, view[begin:end]
+            offset += end - begin
+            begin = end
+        held = filled - begin
+        buffer[:held] = buffer[begin:filled]
+    if held:
+        yield offset, view[:held]
 
 
 def open_log(path: Path | None) -> Readable:
@@ -96,8 +98,11 @@ def open_log(path: Path | None) -> Readable:
     return buffered
 
 
-def read(path: Path | None) -> Iterator[tuple[int, bytes]]:
-    """Yield (offset, block) of a log; raise SOURCE_FAILED when it is damaged or unreadable."""
+def read(path: Path | None) -> Iterator[tuple[int, memoryview]]:
+    """Yield (offset, block) of a log, as `blocks` does.
+
+    Raise SOURCE_FAILED when it is damaged or unreadable.
+    """
     name = path or "-"
     with contextlib.closing(open_log(path)) as stream:
         try:

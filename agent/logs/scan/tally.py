@@ -31,8 +31,14 @@ class Place:
     segment: str
     format: LogFormat
     now: float
-    line: bytes = b""
+    block: bytes | memoryview = b""
+    start: int = 0
+    stop: int = 0
     offset: int = 0
+
+    def line(self) -> bytes:
+        """Return the line without its line feed."""
+        return bytes(self.block[self.start : self.stop])
 
     def time(self, found: float | None) -> float:
         """Return a line's time; now for a line without one, or one from the future."""
@@ -48,6 +54,7 @@ class Event:
     user: bytes = b""
     target: bytes = b""
     served: bool = False
+    number: int | None = None  # of the target's path, where it is known already
 
 
 class Judge:
@@ -55,9 +62,13 @@ class Judge:
 
     def __init__(self, rule: Rule, capacity: int) -> None:
         self.rule = rule
+        self.name = rule.id
+        self.after = rule.after
+        self.by_user = rule.key == "user"
         self.statuses = rule.status_test
         self.methods = rule.method_test
         self.patterns = rule.has_patterns
+        self.users = rule.key == "user" or rule.distinct == "user"
         self.matches = 0
         self.fired = 0
         self.distinct = rule.distinct
@@ -72,9 +83,10 @@ class Judge:
         if isinstance(self.window, Window):
             return self.window.add(key, event.time)
         if self.distinct == "target":
-            value = event.target.partition(b"?")[0]
-        else:
-            value = event.user if self.distinct == "user" else event.who or b""
+            if event.number is not None:
+                return self.window.add(key, event.time, event.number)
+            return self.window.add(key, event.time, number_of(event.target))
+        value = event.user if self.distinct == "user" else event.who or b""
         return self.window.add(key, event.time, _number(value))
 
 
@@ -101,14 +113,14 @@ class Tally:
         rule = judge.rule
         if judge.total is not None and judge.total.add(_ALL, event.time):
             self._fire(judge, _ALL, event, place, rule.total or 1)
-        key = event.who if rule.key == "address" else _digest(event.user)
+        key = _digest(event.user) if judge.by_user else event.who
         if key is None:
             if rule.threshold > 1 or rule.after:
                 return
             key = _NOBODY
-        if rule.after and not self._was_before(rule, key, event.time):
+        if judge.after and not self._was_before(rule, key, event.time):
             return
-        opened = self._open.get((rule.id, key))
+        opened = self._open.get((judge.name, key))
         if opened is not None and abs(event.time - opened.last) <= rule.window_seconds:
             self._go_on(rule, opened, event, place)
         elif judge.add(key, event):
@@ -177,7 +189,7 @@ class Tally:
         if self._scrub is None or taken >= MOST_SAMPLES:
             return
         self._sampled[finding.rule] = taken + 1
-        line = place.line[:_SAMPLE_BYTES]
+        line = place.line().rstrip(b"\r")[:_SAMPLE_BYTES]
         finding.samples.append(self._scrub(line + b"\n").rstrip(b"\n"))
 
     def findings(self) -> list[Finding]:
@@ -261,6 +273,11 @@ class Tally:
             over = moment > finding.last + finding.expires_seconds
             if over and finding.id not in going and finding.id not in self._changed:
                 del self._found[finding.id]
+
+
+def number_of(target: bytes) -> int:
+    """Return the number by which the path of a target is known."""
+    return _number(target.partition(b"?")[0])
 
 
 def _number(value: bytes) -> int:

@@ -9,7 +9,7 @@ import struct
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 from agent.config.logs_scrub import OPTIONAL_KINDS, Scrub
 from agent.logs.scrub import exemptions
@@ -19,7 +19,7 @@ from agent.logs.scrub.report import KINDS, Report
 
 PACKAGE = "art32_kernel"
 LIBRARY = "libart32_kernel.so"
-_ABI = 1
+_ABI = 2
 _KINDS = KINDS[:11]  # as in kernel/src/span.rs
 _LONGEST_BLOCK = 1 << 30
 _READ_ONLY = 0x100  # PyBUF_READ
@@ -28,6 +28,10 @@ _memory.restype = ctypes.py_object
 _memory.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int]
 _TRIAL = b"203.0.113.77 2001:db8::1 \\x22203.0.113.77 a@b.de Chrome/124.0.0.0\n"
 _EXPECTED = b"203.0.113.0 2001:db8:: \\x22203.0.113.0 email-removed Chrome/124.0.0.0\n"
+
+
+#: All that the processor has, none that not every one has, or no AVX-512.
+Instructions = Literal["all", "plain", "narrow"]
 
 
 class KernelUnusableError(Exception):
@@ -40,12 +44,18 @@ class KernelScrubber:
     engine = "kernel"
 
     def __init__(
-        self, settings: Scrub, rules: Rules, key: PeriodKey | None, *, portable: bool = False
+        self,
+        settings: Scrub,
+        rules: Rules,
+        key: PeriodKey | None,
+        *,
+        instructions: Instructions = "all",
     ) -> None:
         self.report = Report()
         self._library = load()
         blob = b"".join(_records(settings, rules, key))
-        self._engine = self._library.art32_kernel_open(blob, len(blob), int(portable))
+        level = ("all", "plain", "narrow").index(instructions)
+        self._engine = self._library.art32_kernel_open(blob, len(blob), level)
         if not self._engine:
             raise KernelUnusableError("the kernel does not understand the settings")
         self._close = weakref.finalize(self, self._library.art32_kernel_close, self._engine)
@@ -122,6 +132,18 @@ def load() -> ctypes.CDLL:
     ]
     library.art32_kernel_counts.restype = None
     library.art32_kernel_counts.argtypes = [ctypes.c_void_p, ctypes.POINTER(ctypes.c_uint64)]
+    library.art32_kernel_line_feeds.restype = ctypes.c_size_t
+    library.art32_kernel_line_feeds.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    library.art32_kernel_requests.restype = ctypes.c_int64
+    library.art32_kernel_requests.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_size_t,
+        ctypes.c_void_p,
+        ctypes.c_size_t,
+        ctypes.c_size_t,
+        ctypes.c_void_p,
+        ctypes.c_size_t,
+    ]
     library.art32_kernel_close.restype = None
     library.art32_kernel_close.argtypes = [ctypes.c_void_p]
     return library

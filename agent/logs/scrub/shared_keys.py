@@ -18,6 +18,9 @@ from agent.errors import Art32Error, Code
 from agent.logs.scrub.keys import SIZE, PeriodKey, random_key, refuse_in_backup, today
 
 LONGEST = timedelta(days=7)  # that a key may wait for the last segment of its day
+#: Names the directory where the configuration does not: Art32's systemd units set it.
+VARIABLE = "ART32_LOG_KEYS"
+UNITS_DIRECTORY = Path("/run/art32-logs/keys")
 _SUFFIX = ".key"
 _IN_MEMORY = ("tmpfs", "ramfs")
 
@@ -128,11 +131,37 @@ class OwnKeys:
             self._keys.pop(day).destroy()
 
 
+def directory_of(settings: Scrub) -> Path | None:
+    """Return where keys are shared: what is configured, else what the unit says, else nowhere."""
+    if settings.key_directory is not None:
+        return settings.key_directory
+    named = os.environ.get(VARIABLE)
+    return Path(named) if named else None
+
+
 def open_keys(settings: Scrub, *, backed_up: Sequence[Path] = ()) -> SharedKeys | OwnKeys:
-    """Return where the settings have keys come from."""
-    if settings.key_directory is None or settings.mode != "pseudonym":
+    """Return where keys come from: the shared directory, else this process alone."""
+    directory = directory_of(settings)
+    if directory is None or settings.mode != "pseudonym":
         return OwnKeys()
-    return SharedKeys(settings.key_directory, backed_up=backed_up)
+    return SharedKeys(directory, backed_up=backed_up)
+
+
+def units_share() -> bool:
+    """Whether Art32's package is installed here, whose units share keys by themselves."""
+    return UNITS_DIRECTORY.parent.is_dir()
+
+
+def unshared(config: Configuration) -> str | None:
+    """Return a sentence when tokens last no longer than this process, though logs outlive it."""
+    settings, logs = config.logs.scrub, config.logs
+    lasting = bool(logs.pipes or logs.rotate or logs.watch.files)
+    if settings.mode != "pseudonym" or not lasting or directory_of(settings) is not None:
+        return None
+    return (
+        "pseudonyms change with each process: a client has another token after a restart and in "
+        "each rotation, for `logs.scrub.key_directory` is not set"
+    )
 
 
 def directories(config: Configuration) -> list[Path]:

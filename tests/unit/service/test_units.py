@@ -20,6 +20,7 @@ from agent.config.model import Configuration, Retention
 from agent.config.service import LONGEST_HOURS, units
 from agent.config.sources import SCHEDULES, AnySource
 from agent.errors import ExitStatus
+from agent.logs.scrub.shared_keys import UNITS_DIRECTORY, VARIABLE
 
 SHARE = Path(__file__).parents[3] / "agent" / "share"
 UNITS = SHARE / "systemd"
@@ -176,7 +177,8 @@ def test_a_resident_one_is_watched_and_any_other_limited(service: Path) -> None:
 @pytest.mark.parametrize("service", SERVICES, ids=by_name(SERVICES))
 def test_nothing_secret_stands_in_a_unit(service: Path) -> None:
     found = settings(service)
-    assert not {"Environment", "EnvironmentFile", "SetCredential"} & set(found)
+    assert not {"EnvironmentFile", "SetCredential"} & set(found)
+    assert found.get("Environment", []) in ([], [f"{VARIABLE}={UNITS_DIRECTORY}"])
     # a name without a path: looked for in the credential stores, and optional
     for name in found.get("LoadCredential", []):
         assert re.fullmatch(r"art32\.[a-z-]+(\.[a-z]+)?", name), name
@@ -363,3 +365,15 @@ def test_the_units_that_a_configuration_asks_for_are_there() -> None:
         file = re.sub(r"@.*\.(timer|service|socket)$", r"@.\1", name)
         assert (UNITS / file).is_file(), name
         assert "WantedBy" in settings(UNITS / file)
+
+
+def test_all_units_that_scrub_lines_share_the_keys_of_a_day() -> None:
+    users = set()
+    for name in ("pipe", "rotate", "watch"):
+        found = settings(UNITS / f"art32-logs-{name}.service")
+        assert f"{VARIABLE}={UNITS_DIRECTORY}" in found["Environment"]
+        assert f"-{UNITS_DIRECTORY.parent}" in found["ReadWritePaths"][0].split()
+        users.add(found["User"][0])
+    (user,) = users  # a key is read by nobody else
+    made = (SHARE / "tmpfiles.d" / "art32.conf").read_text().splitlines()
+    assert f"d {UNITS_DIRECTORY.parent} 0755 {user} art32 -" in made

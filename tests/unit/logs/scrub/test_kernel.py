@@ -40,7 +40,7 @@ def test_a_line_that_is_scrubbed_otherwise_the_second_time_is_found(
 ) -> None:
     monkeypatch.setattr(generate, "line", lambda _: b"a line, cut here: 2001:db8:85a3::1 2001:db8")
     monkeypatch.setattr(compare, "check", lambda _, line: "cut" if line else None)
-    changed = compare.kernel(Scrub(), portable=False)
+    changed = compare.kernel(Scrub())
     monkeypatch.setattr(changed, "scrub", lambda block: block + b"x")
     monkeypatch.setattr(compare, "kernel", lambda *_, **__: changed)
     found = compare.search_twice(0, 10)
@@ -49,15 +49,17 @@ def test_a_line_that_is_scrubbed_otherwise_the_second_time_is_found(
 
 
 @needs_kernel
-@pytest.mark.parametrize("portable", [False, True])
-def test_tokens_of_many_addresses_are_those_of_the_reference(portable: bool) -> None:
+@pytest.mark.parametrize("instructions", compare.LEVELS)
+def test_tokens_of_many_addresses_are_those_of_the_reference(
+    instructions: kernel.Instructions,
+) -> None:
     source = random.Random(5)
     seen = [source.choice((addresses.ipv4, addresses.ipv6))(source) for _ in range(3_000)]
     lines = [f"{source.choice(seen)} {source.choice(seen)}" for _ in range(6_000)]
     block = "\n".join([*lines, "0:0:0:0:0:0:0:0 64:ff9b::203.0.113.77"]).encode()
     chosen = Scrub(mode="pseudonym")
     expected = compare.reference(chosen).scrub(block)
-    scrubber = compare.kernel(chosen, portable=portable)
+    scrubber = compare.kernel(chosen, instructions)
     assert scrubber.scrub(block) == expected
     assert scrubber.scrub(block) == expected
 
@@ -84,7 +86,7 @@ def test_where_a_line_stands_in_a_block_does_not_matter(data: st.DataObject) -> 
     cut = data.draw(st.integers(0, len(block)))
     end = block.rfind(b"\n", 0, cut) + 1
     for chosen in compare.SETTINGS:
-        whole, parts = (compare.kernel(chosen, portable=False) for _ in range(2))
+        whole, parts = (compare.kernel(chosen) for _ in range(2))
         assert whole.scrub(block) == parts.scrub(block[:end]) + parts.scrub(block[end:])
 
 

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from agent.config.load import parse
 from agent.config.logs_scrub import Scrub
+from agent.config.model import Configuration
 from agent.errors import Art32Error, Code
+from agent.logs import checkup
 from agent.logs.pipe.scrubbing import DailyScrubber
 from agent.logs.scrub import keys, shared_keys
 from agent.logs.scrub.shared_keys import SharedKeys
@@ -120,3 +123,53 @@ def test_a_key_that_was_cut_is_refused(directory: Path) -> None:
     (directory / "2026-11-24.key").write_bytes(b"short")
     with pytest.raises(Art32Error, match="is no key of art32's"):
         held.key("2026-11-24")
+
+
+def _configuration(**scrub: str) -> Configuration:
+    watched = {"files": [{"path": "/var/log/nginx/access.log"}]}
+    document = {
+        "host": "h",
+        "store": {"kind": "directory", "path": "/srv"},
+        "logs": {"watch": watched, "scrub": {"mode": "pseudonym", **scrub}},
+    }
+    return parse(document, origin="test")
+
+
+def test_what_runs_as_a_unit_shares_its_keys_without_being_told(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(shared_keys.VARIABLE, str(directory))
+    settings = Scrub(mode="pseudonym")
+    first = DailyScrubber(settings).scrub(b"203.0.113.77\n")
+    assert DailyScrubber(settings).scrub(b"203.0.113.77\n") == first
+    assert shared_keys.unshared(_configuration()) is None
+    elsewhere = directory.with_name("elsewhere")
+    configured = Scrub(mode="pseudonym", key_directory=elsewhere)
+    assert DailyScrubber(configured).scrub(b"203.0.113.77\n") != first
+    assert elsewhere.is_dir()
+
+
+def _about_keys(config: Configuration) -> list[tuple[bool | None, str]]:
+    found = checkup.examine(config)
+    return [(one.good, one.detail) for one in found if one.subject == "log keys"]
+
+
+def test_doctor_warns_of_tokens_that_change_with_each_process(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(shared_keys.VARIABLE, raising=False)
+    monkeypatch.setattr(shared_keys, "UNITS_DIRECTORY", directory / "run" / "keys")
+    ((good, detail),) = _about_keys(_configuration())
+    assert good is None
+    assert "another token after a restart" in detail
+    (directory / "run").mkdir(parents=True)  # as the package makes it
+    ((good, detail),) = _about_keys(_configuration())
+    assert good is True
+    assert "own units share one a day" in detail
+    ((good, _),) = _about_keys(_configuration(key_directory=str(directory / "shared")))
+    assert good is True
+    (directory / "shared").chmod(0o755)
+    ((good, detail),) = _about_keys(_configuration(key_directory=str(directory / "shared")))
+    assert good is False
+    assert "open to others" in detail
+    assert _about_keys(_configuration(mode="truncate")) == []
