@@ -10,13 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from agent.cli import root
 from agent.config.load import parse
 from agent.config.logs_scrub import Scrub
 from agent.config.model import Configuration
 from agent.errors import Art32Error, Code
 from agent.logs import checkup
 from agent.logs.pipe.scrubbing import DailyScrubber
+from agent.logs.rotate import work
 from agent.logs.scrub import keys, shared_keys
 from agent.logs.scrub.shared_keys import SharedKeys
 
@@ -173,3 +176,21 @@ def test_doctor_warns_of_tokens_that_change_with_each_process(
     assert good is False
     assert "open to others" in detail
     assert _about_keys(_configuration(mode="truncate")) == []
+
+
+def test_config_check_and_rotate_say_it_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(shared_keys.VARIABLE, raising=False)
+    monkeypatch.setattr(shared_keys, "UNITS_DIRECTORY", tmp_path / "none" / "keys")
+    file = tmp_path / "agent.toml"
+    file.write_text(
+        'host = "h"\n[store]\nkind = "directory"\npath = "/srv"\n[logs.scrub]\nmode = "pseudonym"\n'
+        '[[logs.watch.files]]\npath = "/var/log/nginx/access.log"\n'
+    )
+    done = CliRunner().invoke(root, ["--config", str(file), "config", "check"])
+    assert done.exit_code == 0
+    assert "pseudonyms change with each process" in done.stderr
+    file.write_text(file.read_text().replace("pseudonym", "truncate"))
+    assert CliRunner().invoke(root, ["--config", str(file), "config", "check"]).stderr == ""
+    assert any("each rotation" in one for one in work._Treatments(_configuration()).warnings)
