@@ -193,4 +193,4 @@ def test_config_check_and_rotate_say_it_too(
     assert "pseudonyms change with each process" in done.stderr
     file.write_text(file.read_text().replace("pseudonym", "truncate"))
     assert CliRunner().invoke(root, ["--config", str(file), "config", "check"]).stderr == ""
-    assert any("each rotation" in one for one in work._Treatments(_configuration()).warnings)
+    assert any("each rotation" in one for one in work._Treatments(_configuration(), None).warnings)
