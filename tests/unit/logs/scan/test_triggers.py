@@ -37,7 +37,9 @@ def test_what_a_pattern_fits_has_a_trigger_in_any_spelling(rule: Rule, pattern: 
     method = b"POST /" if rule.methods else b"GET "
     triggers = [re.compile(one, re.IGNORECASE) for one in rule.searched]
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=30, derandomize=True, deadline=None, suppress_health_check=[*HealthCheck]
+    )
     @given(st.from_regex(pattern, fullmatch=True, alphabet=st.characters(codec="ascii")))
     def hold(text: str) -> None:
         text = "".join(one for one in text if one.isprintable())
