@@ -12,7 +12,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
 	--exclude-newer P7D --custom-compile-command 'make lock'
 
-.PHONY: help demo rehearse plan test test-all check format docs lock bench fuzz memcheck package vmtest wheel clean environment packages
+.PHONY: help demo rehearse plan test test-all check format docs lock bench fuzz memcheck package package-test vmtest wheel clean environment packages
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -96,6 +96,11 @@ memcheck: ## Run the kernel under the address sanitizer and valgrind.
 package: ## Build dist/art32_VERSION_ARCHITECTURE.deb (ARCHITECTURE=arm64).
 	@scripts/environment dev
 	@scripts/package $(ARCHITECTURE)
+
+package-test: ## Build the package; lintian, installation, upgrade and removal in a copy of this machine.
+	@scripts/system-packages package
+	@scripts/environment dev
+	$(BIN)/python -m pytest -m exhaustive tests/package
 
 vmtest: ## Boot Debian in QEMU, install the package, run every unit (long; as root).
 	@scripts/system-packages vm

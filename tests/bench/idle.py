@@ -117,6 +117,7 @@ def _resident(
                 "WATCHDOG_USEC": "60000000",
             },
             stdout=subprocess.DEVNULL,
+            stderr=(place / "stderr").open("wb"),
         )
         try:
             while b"READY=1" not in heard.recv(1000):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import platform
 import shutil
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from infra import host_guard
+from tests.fixtures import s3
 from tests.fixtures.stacks import stack
 
 ROOT = Path(__file__).parents[2]
@@ -28,10 +30,10 @@ MIRROR = "http://deb.debian.org/debian"
 PACKAGES = (
     "systemd-sysv,dbus,udev,kmod,initramfs-tools,linux-image-cloud-amd64,cloud-init,"
     "python3-cffi-backend,ca-certificates,gnupg,gpgv,zstd,python3,nftables,curl,iproute2,postgresql,"
-    "nginx-light,acl,attr,sqlite3"
+    "nginx-light,acl,attr,sqlite3,mariadb-server"
 )
 ARCHITECTURE = "amd64"
-SECONDS = 1500
+SECONDS = 3600
 
 
 class NotRun(Exception):
@@ -130,6 +132,8 @@ def hand_over(root: Path) -> None:
     place.mkdir(parents=True)
     packages(place)
     shutil.copy(Path(__file__).parent / "guest.py", place)
+    shutil.copy(Path(sys.executable).parent / "weed", place)
+    (place / "identities.json").write_text(json.dumps(s3.identities()))
     (place / "nftables.conf").write_text(host_guard.nftables(stack(), "web"))
     (root / "etc" / "fstab").write_text("/dev/vda / ext4 defaults 0 1\n")
     (root / "etc" / "hostname").write_text("db1\n")

@@ -5,6 +5,7 @@ Prints one line a fact, `vmtest ok: ...` or `vmtest FAILED: ...`, and at the end
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import shutil
@@ -12,8 +13,11 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import traceback
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +26,9 @@ CREDENTIALS = Path("/etc/credstore")
 CONFIG = Path("/etc/art32/agent.toml")
 STORE = Path("/srv/backups")
 UPLOADS = Path("/srv/uploads")
+S3_PORT, ROLLBAR_PORT = 8333, 8334
 KEYS: dict[str, str] = {}
+REPORTS: list[bytes] = []
 
 
 def sh(*argv: str, check: bool = True, stdin: str = "") -> str:
@@ -76,11 +82,19 @@ def make_key(name: str, usage: str) -> None:
     public.write_text(sh(*gpg, "--armor", "--export"))
     public.chmod(0o644)
     if usage == "sign":
-        CREDENTIALS.mkdir(mode=0o700, exist_ok=True)
-        secret = CREDENTIALS / "art32.signing-key"
-        secret.touch(mode=0o600)
-        secret.write_text(sh(*gpg, "--armor", "--export-secret-keys"))
+        keep(CREDENTIAL_OF[name], sh(*gpg, "--armor", "--export-secret-keys"))
     sh("gpgconf", "--homedir", str(home), "--kill", "all")
+
+
+def keep(credential: str, text: str) -> None:
+    """Put a secret where systemd finds it for the units that name it."""
+    CREDENTIALS.mkdir(mode=0o700, exist_ok=True)
+    secret = CREDENTIALS / credential
+    secret.touch(mode=0o600)
+    secret.write_text(text)
+
+
+CREDENTIAL_OF = {"db1": "art32.signing-key", "db1-wal": "art32.wal-signing-key"}
 
 
 def recipients() -> str:
@@ -91,14 +105,11 @@ def recipients() -> str:
     )
 
 
-def configure_writer() -> None:
+def configure_writer(store: str = f'kind = "directory"\npath = "{STORE}"') -> None:
     CONFIG.write_text(
-        textwrap.dedent(
+        f'host = "db1"\n[store]\n{store}\n'
+        + textwrap.dedent(
             f"""\
-            host = "db1"
-            [store]
-            kind = "directory"
-            path = "{STORE}"
             [signing]
             fingerprint = "{KEYS["db1"]}"
             key_file = "/etc/credstore/art32.signing-key"
@@ -125,6 +136,25 @@ def configure_writer() -> None:
             name = "export"
             kind = "command"
             command = ["/bin/echo", "exported"]
+            every = "6 hours"
+            [[sources]]
+            name = "shop"
+            kind = "mysql"
+            database = "shop"
+            socket = "/run/mysqld/mysqld.sock"
+            [[sources]]
+            name = "server"
+            kind = "basebackup"
+            host = "/var/run/postgresql"
+            user = "art32_replication"
+            [wal]
+            clients = ["postgres"]
+            [wal.signing]
+            fingerprint = "{KEYS["db1-wal"]}"
+            key_file = "/etc/credstore/art32.wal-signing-key"
+            [report]
+            token_file = "/etc/credstore/art32.rollbar-token"
+            endpoint = "http://127.0.0.1:{ROLLBAR_PORT}/api/1/"
             [[logs.rotate]]
             name = "nginx"
             path = "/var/log/nginx/access.log"
@@ -159,6 +189,10 @@ def configure_reader(role: str) -> None:
             host = "db1"
             fingerprint = "{KEYS["db1"]}"
             key_file = "/etc/art32/db1.asc"
+            [[signers]]
+            host = "db1"
+            fingerprint = "{KEYS["db1-wal"]}"
+            key_file = "/etc/art32/db1-wal.asc"
             [service]
             role = "{role}"
             [restore]
@@ -169,6 +203,14 @@ def configure_reader(role: str) -> None:
             """
         )
     )
+
+
+SHOP = """
+CREATE DATABASE shop;
+CREATE TABLE shop.orders AS SELECT seq AS id FROM seq_1_to_500;
+CREATE USER `art32-mysql`@localhost IDENTIFIED VIA unix_socket;
+GRANT SELECT, SHOW VIEW, TRIGGER, EVENT, LOCK TABLES ON shop.* TO `art32-mysql`@localhost;
+"""
 
 
 # What is shown, in this order.
@@ -186,10 +228,22 @@ def the_package_installs_and_enables_nothing() -> None:
     expect(status.st_mode & 0o7777 == 0o2770, oct(status.st_mode))
     expect(Path("/var/lib/art32").group() == "art32", "group of the state")
     sh("dpkg", "--install", str(HERE / "art32.deb"))  # and once more
+    for name in (
+        "man/man1/art32-backup.1.gz",
+        "man/man5/art32.toml.5.gz",
+        "bash-completion/completions/art32",
+        "zsh/vendor-completions/_art32",
+        "fish/vendor_completions.d/art32.fish",
+    ):
+        expect((Path("/usr/share") / name).is_file(), name)
+    words = ". /usr/share/bash-completion/completions/art32; COMP_WORDS=(art32 ba); COMP_CWORD=1"
+    expect(sh("bash", "-c", f"{words}; _art32; echo $COMPREPLY").strip() == "backup", "completion")
 
 
 def a_host_is_set_up() -> None:
     make_key("db1", "sign")
+    make_key("db1-wal", "sign")
+    keep("art32.rollbar-token", "a1b2c3d4" * 4)
     make_key("operations", "encrypt")
     make_key("escrow", "encrypt")
     STORE.mkdir()
@@ -213,14 +267,22 @@ def a_host_is_set_up() -> None:
     )
     postgres = ("runuser", "-u", "postgres", "--", "psql", "--quiet", "--set=ON_ERROR_STOP=1")
     sh(*postgres, stdin="CREATE ROLE art32_backup LOGIN; GRANT pg_read_all_data TO art32_backup;")
+    sh(*postgres, stdin="CREATE ROLE art32_replication LOGIN REPLICATION;")
     sh(*postgres, stdin="CREATE DATABASE app;")
     sh(*postgres, "app", stdin="CREATE TABLE orders AS SELECT generate_series(1, 5000) AS id;")
     place = Path("/etc/postgresql/15/main")
     access = place / "pg_hba.conf"
-    access.write_text("local all art32_backup peer map=art32\n" + access.read_text())
+    access.write_text(
+        "local all art32_backup peer map=art32\n"
+        "local replication art32_replication peer map=art32\n" + access.read_text()
+    )
     with (place / "pg_ident.conf").open("a") as users:
-        users.write("art32 art32-pg art32_backup\n")
-    sh("systemctl", "reload", "postgresql@15-main")
+        users.write("art32 art32-pg art32_backup\nart32 art32-pg art32_replication\n")
+    (place / "conf.d" / "archive.conf").write_text(
+        "archive_mode = on\narchive_command = 'art32 wal push %p'\n"
+    )
+    sh("systemctl", "restart", "postgresql@15-main")
+    sh("mariadb", stdin=SHOP)
     Path("/var/log/art32").mkdir()
     shutil.chown("/var/log/art32", "art32-logs", "adm")
     configure_writer()
@@ -241,6 +303,8 @@ def apply_enables_what_the_configuration_asks_for() -> None:
         "art32-health.timer",
         "art32-logs-pipe.service",
         "art32-logs-watch.service",
+        "art32-wal.socket",
+        "art32-report-drain.timer",
     ):
         if not active(unit):
             raise AssertionError(sh("journalctl", "--unit", unit, "--no-pager", "-o", "cat"))
@@ -251,8 +315,117 @@ def each_kind_of_source_is_backed_up_by_its_unit() -> None:
     start("art32-backup-postgresql@app.service")
     start("art32-backup-sqlite@tickets.service")
     start("art32-backup-command@export.service")
+    start("art32-backup-mysql@shop.service")
+    soon = show("art32-backup-command@export.timer", "TimersCalendar")["TimersCalendar"]
+    expect("00/6:10:00" in soon and "03:15" not in soon, soon)
     owners = {path.name: path.stat().st_uid for path in Path("/srv/tickets").iterdir()}
     expect(set(owners.values()) == {4711}, f"SQLite's files belong to {owners}")
+
+
+def a_base_backup_and_the_log_are_shipped() -> None:
+    sql = ("runuser", "-u", "postgres", "--", "psql", "--quiet", "-c")
+    sh(*sql, "CREATE TABLE written (a int)", "-c", "SELECT pg_switch_wal()")
+    for _ in range(120):
+        if any(STORE.glob("wal/**/*.pgp")):
+            break
+        time.sleep(1)
+    text = sh("journalctl", "--unit", "art32-wal", "--no-pager", "-o", "cat", check=False)
+    expect(any(STORE.glob("wal/**/*.pgp")), f"no segment of the log: {text}")
+    start("art32-backup-basebackup@server.service")
+
+
+def the_enrolment_is_published_again_without_harm() -> None:
+    start("art32-enrol.service")
+    start("art32-enrol.service")
+    (only,) = STORE.glob("enroll/db1/*.json")
+    expect(KEYS["db1"] in only.name, only.name)
+
+
+class Rollbar(http.server.BaseHTTPRequestHandler):
+    """Takes every report."""
+
+    def do_POST(self) -> None:
+        REPORTS.append(self.rfile.read(int(self.headers["Content-Length"])))
+        said = b'{"err": 0, "result": {}}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def reports_are_sent_by_their_unit() -> None:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", ROLLBAR_PORT), Rollbar)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    start("art32-report-drain.service")
+    server.shutdown()
+    text = b"".join(REPORTS).decode()
+    expect("source_failed" in text or "source-failed" in text, f"{len(REPORTS)} reports: {text}")
+    expect("203.0.113.77" not in text and "127.0.0.1" not in text, text)
+
+
+def a_host_that_can_only_write_proves_it() -> None:
+    place = Path("/srv/s3")
+    place.mkdir(mode=0o700)
+    program = ("systemd-run", "--unit=s3", "--property=Type=exec", str(HERE / "weed"), "server")
+    sh(
+        *program,
+        f"-dir={place}",
+        "-ip=127.0.0.1",
+        "-ip.bind=127.0.0.1",
+        "-master.telemetry=false",
+        "-master.volumeSizeLimitMB=64",
+        "-s3",
+        f"-s3.port={S3_PORT}",
+        f"-s3.config={HERE / 'identities.json'}",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+    )
+    for _ in range(120):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{S3_PORT}/status", timeout=5)
+        except urllib.error.HTTPError:
+            break
+        except OSError:
+            time.sleep(2)
+        else:
+            break
+    bucket = """
+import boto3, sys, time
+client = boto3.client("s3", endpoint_url=sys.argv[1], region_name="us-east-1",
+    aws_access_key_id="admin-key", aws_secret_access_key="admin-secret-of-the-tests")
+for attempt in range(60):
+    try:
+        client.create_bucket(Bucket="backups", ObjectLockEnabledForBucket=True)
+        break
+    except Exception:
+        time.sleep(2)
+client.put_object_lock_configuration(Bucket="backups", ObjectLockConfiguration={
+    "ObjectLockEnabled": "Enabled",
+    "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}})
+"""
+    sh("/opt/art32/bin/python", "-", f"http://127.0.0.1:{S3_PORT}", stdin=bucket)
+    settings = (
+        f'kind = "s3"\nbucket = "backups"\nendpoint = "http://127.0.0.1:{S3_PORT}"\n'
+        'region = "us-east-1"\npath_style = true\n'
+        'credentials_file = "/etc/credstore/art32.store-credentials"'
+    )
+    configure_writer(settings)
+    for identity, result in (("writer", "success"), ("admin", "exit-code")):
+        keep(
+            "art32.store-credentials",
+            f"[default]\naws_access_key_id = {identity}-key\n"
+            f"aws_secret_access_key = {identity}-secret-of-the-tests\n",
+        )
+        sh("art32", "service", "apply")
+        start("art32-backup-command@export.service")
+        start("art32-doctor.service", result=result)
+    sh("systemctl", "stop", "s3")
+    (CREDENTIALS / "art32.store-credentials").unlink()
+    configure_writer()
+    sh("art32", "service", "apply")
 
 
 def a_timer_starts_its_unit() -> None:
@@ -275,7 +448,7 @@ def a_timer_starts_its_unit() -> None:
 
 def the_state_is_shared_and_nobody_elses() -> None:
     listing = sh("art32", "backup", "list")
-    for source in ("app", "uploads", "tickets", "export"):
+    for source in ("app", "uploads", "tickets", "export", "shop", "server"):
         expect(source in listing, listing)
     ledger = Path("/var/lib/art32/ledger.jsonl").stat()
     expect(ledger.st_mode & 0o7777 == 0o660, oct(ledger.st_mode))
@@ -372,7 +545,14 @@ def the_restorer_drills() -> None:
     configure_reader("restorer")
     sh("cp", "-a", "/root/keys/operations", "/var/lib/art32-drill/keys")
     sh("art32", "service", "apply")
+    # both parts: what holds the key may make no room, so that the other one has to
     start("art32-drill@db1.service")
+    text = sh("journalctl", "--unit", "art32-drill@db1.service", "--no-pager", "-o", "cat")
+    for source in ("app", "uploads", "tickets", "export", "shop", "server"):
+        expect(source in text, f"no drill of {source}: {text}")
+    found = show("art32-drill-engine.service", "ExecMainStartTimestampMonotonic", "Result")
+    expect(found["ExecMainStartTimestampMonotonic"] not in ("", "0"), f"no engine: {found}")
+    expect(not list(Path("/var/lib/art32-drill/engines").iterdir()), "an engine is left")
 
 
 def the_firewall_loads() -> None:
@@ -416,6 +596,8 @@ STEPS: tuple[Callable[[], None], ...] = (
     a_host_is_set_up,
     apply_enables_what_the_configuration_asks_for,
     each_kind_of_source_is_backed_up_by_its_unit,
+    a_base_backup_and_the_log_are_shipped,
+    the_enrolment_is_published_again_without_harm,
     a_timer_starts_its_unit,
     the_state_is_shared_and_nobody_elses,
     a_restore_brings_back_owners_and_modes,
@@ -423,8 +605,10 @@ STEPS: tuple[Callable[[], None], ...] = (
     logs_are_rotated_by_their_unit,
     health_looks_and_publishes,
     a_failing_unit_is_reported,
+    reports_are_sent_by_their_unit,
     the_keeper_verifies_and_prunes,
     the_restorer_drills,
+    a_host_that_can_only_write_proves_it,
     the_firewall_loads,
     an_upgrade_keeps_what_is_enabled,
     what_is_removed_leaves_the_data,
