@@ -515,8 +515,9 @@ def health_looks_and_publishes() -> None:
     start("art32-health.service")
     results = json.loads(Path("/var/lib/art32/health/results.json").read_text())["results"]
     found = {one["name"]: (one["state"], one["detail"]) for one in results}
-    for name in ("keys", "own-files", "port:80/tcp", "backup:app", "log:nginx", "memory"):
+    for name in ("keys", "own-files", "port:80/tcp", "backup:app", "log:nginx", "memory", "logins"):
         expect(found.get(name, ("", ""))[0] == "ok", f"{name}: {found.get(name)}")
+    expect(found["art32-units"][0] == "ok", f"units: {found['art32-units']}")
     unknown = {name: one for name, one in found.items() if one[0] == "unknown"}
     expect(unknown == {}, f"unknown: {unknown}")
     expect("art32_check_state" in Path("/var/lib/art32-metrics/art32.prom").read_text(), "metrics")

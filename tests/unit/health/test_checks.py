@@ -298,6 +298,45 @@ def test_files_that_others_can_read_are_found(tmp_path: Path) -> None:
     assert results(config, "own_files")["own-files"].state is State.FAIL
 
 
+@pytest.mark.parametrize(
+    ("states", "failed", "state", "said"),
+    [
+        ("active active", "", State.OK, "2 units of Art32 are active"),
+        ("active inactive", "", State.FAIL, "`art32-health.timer` is not active"),
+        ("active active", "art32-verify@db1.service x", State.FAIL, "verify@db1.service` has fail"),
+        ("active failed", "art32-health.timer x", State.FAIL, "`art32-health.timer` has failed"),
+        ("unknown", "", State.UNKNOWN, "systemd does not answer"),
+    ],
+)
+def test_art32_s_own_units_are_looked_at_where_it_runs_by_systemd(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    states: str,
+    failed: str,
+    state: State,
+    said: str,
+) -> None:
+    """systemctl is a script here; `make vmtest` asks a real systemd."""
+    from agent.health.checks import units
+
+    wants = tmp_path / "system" / "timers.target.wants"
+    wants.mkdir(parents=True)
+    monkeypatch.setattr(units, "_ENABLED", wants.parent)
+    monkeypatch.setattr(
+        units, "own_units", lambda _: ("art32-logs-pipe.service", "art32-health.timer")
+    )
+    tool = tmp_path / "systemctl"
+    tool.write_text(
+        f'#!/bin/sh\ncase $1 in is-active) printf "%s\\n" {states} ;; *) echo "{failed}" ;; esac\n'
+    )
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert "art32-units" not in results(configuration(tmp_path), "units")
+    (wants / "art32-health.timer").touch()
+    found = results(configuration(tmp_path), "units")["art32-units"]
+    assert (found.state, said in found.detail) == (state, True)
+
+
 def test_an_update_that_waits_is_as_old_as_when_it_was_first_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
