@@ -17,12 +17,13 @@ from agent import files, redact, run, sandbox
 from agent.backup.sources import RestoreRequest, _basebackup_server, _directory_restore
 from agent.backup.sources import _postgresql_client as client
 from agent.backup.sources._process import pump
-from agent.backup.sources._tar import QUOTING
+from agent.backup.sources._tar import OTHER, QUOTING, TIMES, Messages
 from agent.errors import Art32Error, Code
 
 _LONG_SECONDS = 24 * 3600.0
 _DATA = "data"
 _FEED = "feed"
+_HARMLESS = "harmless"
 
 
 def check(request: RestoreRequest) -> Path:
@@ -105,13 +106,16 @@ def restore(stream: Iterator[bytes], request: RestoreRequest) -> str:
 def _unpack(stream: Iterator[bytes], data: Path, user: str) -> None:
     argv = ["tar", "--extract", "--file=-", "--no-same-owner", "--same-permissions", *QUOTING]
     confined = sandbox.confined(argv, user=user, writable=data)
-    with run.Process(confined, stdin=run.PIPE, stdout=run.DEVNULL) as process:
+    messages = Messages({_HARMLESS: TIMES})
+    with run.Process(confined, stdin=run.PIPE, stdout=run.DEVNULL, on_stderr=messages) as process:
         pump(stream, process)
         status = process.wait()
-        if status != 0 or process.stderr:
+        if status != 0 or messages.counts[OTHER]:
+            why = messages.why()
             raise Art32Error(
                 Code.TARGET_FAILED,
-                f"`tar` could not unpack the base backup: status {status}",
+                f"`tar` could not unpack the base backup, with {messages.counts[OTHER]} complaints "
+                f"and status {status}" + (f": {why}" if why else ""),
                 hint="check the room on the disk; look at the archive with `--to -` and "
                 "`tar --list` on an isolated machine",
             )

@@ -26,7 +26,7 @@ from pathlib import Path, PurePosixPath
 from agent import clock, files, run, sandbox
 from agent.backup.sources import RestoreRequest
 from agent.backup.sources._process import pump
-from agent.backup.sources._tar import OTHER, QUOTING, Messages
+from agent.backup.sources._tar import OTHER, QUOTING, TIMES, Messages
 from agent.errors import Art32Error, Code
 
 _RIGHTS = ("chown", "fowner", "fsetid", "setfcap", "dac_override")
@@ -41,7 +41,7 @@ _KINDS = {
     _ATTRIBUTES: re.compile(r"Cannot (?:set|drop) .*(?:extended attribute|ACLs)"),
     _OUTSIDE: re.compile(r"Removing leading |Member name contains '\.\.'|.*contains '\.\.'"),
     _ABSENT: re.compile(r"Not found in archive$"),
-    _HARMLESS: re.compile(r"time stamp .* in the future$|implausibly old time stamp "),
+    _HARMLESS: TIMES,
 }
 
 

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 QUOTING = ("--quoting-style=escape", "--quote-chars=:")
 NAMES_AT_MOST = 1000
 OTHER = "tar-warnings"
+# What tar says of times that no clock here has shown; it restores them as they are.
+TIMES = re.compile(r"time stamp .* in the future$|implausibly old time stamp ")
 
 _LINE = re.compile(r"tar: (?:(?P<name>(?:[^:\\]|\\.)*): )?(?P<message>.*)")
 _CLOSING = "Exiting with failure status due to previous errors"
