@@ -15,7 +15,8 @@ from agent.config.sources import SCHEDULES
 
 @dataclass(frozen=True)
 class LastBackup:
-    """The newest good backup of a configured source; `last_result` is that of its last run,
+    """The newest good backup of a configured source, a set with all its parts; `finished` is when
+    its last part was; `last_result` is that of its last run,
     `limit_hours` how old it may be by the source's own schedule, None for a daily one."""
 
     source: str
@@ -30,11 +31,8 @@ def last_backups(config: Configuration) -> list[LastBackup]:
     found = []
     for source in config.sources:
         moments = [
-            clock.parse_iso(one.finished)
-            for one in known.backups
-            if one.source == source.name
-            and one.id not in known.deleted
-            and (not one.suspicious or one.id in known.accepted)
+            max(clock.parse_iso(part.finished) for part in parts)
+            for parts in known.good_backups(source.name)
         ]
         found.append(
             LastBackup(

@@ -72,6 +72,24 @@ class History:
                     return frozenset(part.member for part in parts)
         return frozenset()
 
+    def good_backups(self, source: str) -> list[list[Known]]:
+        """Return the backups of a source that count, in the order of their first parts, each with
+        all its parts: whole, not deleted, every suspicious part accepted."""
+        found: dict[str, dict[str, Known]] = {}
+        for one in self.backups:
+            if one.source == source:
+                found.setdefault(one.set or one.id, {})[one.id] = one
+        return [
+            list(parts.values())
+            for parts in found.values()
+            if all(
+                self._good(one)
+                and one.id not in self.deleted
+                and (one.set is None or one.set_size == len(parts))
+                for one in parts.values()
+            )
+        ]
+
     def parts(self, known: Known) -> list[Known]:
         """Return what was made together with a backup, itself included."""
         if known.set is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agent import clock
+from agent.backup.drill.record import Standing
 from agent.backup.health import LastBackup, drills, last_backups
 from agent.errors import Art32Error
 from agent.health.checks import Situation
@@ -24,15 +25,24 @@ def look(situation: Situation) -> Iterator[Result]:
     for one in found:
         yield _backup(situation, one, min(limit, one.limit_hours or limit))
     for standing in standings:
-        yield Result(
-            f"drill:{standing.name}",
-            State.FAIL if standing.overdue else State.OK,
-            f"last did well {clock.iso(standing.last_good)}"
-            if standing.last_good
-            else "has never done well on this machine",
-            hint="art32 drill status",
-            runbook="key-lost" if standing.name.startswith("key ") else "drill-failed",
-        )
+        yield _drill(standing)
+
+
+def _drill(standing: Standing) -> Result:
+    detail = (
+        f"last did well {clock.iso(standing.last_good)}"
+        if standing.last_good
+        else "has never done well on this machine"
+    )
+    if standing.last_result not in ("ok", None):
+        detail += f"; the last result is: {standing.last_result}"
+    return Result(
+        f"drill:{standing.name}",
+        State.FAIL if standing.overdue else State.OK,
+        detail,
+        hint="art32 drill status",
+        runbook="key-lost" if standing.name.startswith("key ") else "drill-failed",
+    )
 
 
 def _backup(situation: Situation, one: LastBackup, limit: float) -> Result:

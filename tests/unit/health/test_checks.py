@@ -291,6 +291,30 @@ def test_a_stale_backup_fails_and_a_failed_run_warns(
     assert (found.state, found.runbook) == (state, runbook)
 
 
+def test_a_set_of_which_a_database_fails_each_night_is_no_good_backup(tmp_path: Path) -> None:
+    config = backed_up(tmp_path, 30)
+    ledger = Ledger(config.state_directory / "ledger.jsonl")
+    facts: dict[str, Any] = {"source": "app", "path": "p", "plain_bytes": 1, "stored_bytes": 1}
+
+    def finished(night: int, number: int) -> None:
+        ids = {"id": f"{night * 10 + number:016x}", "member": f"{number:016x}"}
+        ledger.append("backup-complete", **facts, **ids, set=f"{night:016x}", set_size=3)
+
+    for night in (1, 2):
+        for _ in range(3):  # a part that was settled again counts once
+            finished(night, 1)
+        ledger.append("backup-run-finished", run="1", source="app", result="source-failed")
+    found = results(config, "backups")["backup:app"]
+    assert (found.state, round(found.value or 0)) == (State.FAIL, 30)
+    finished(2, 2)
+    assert results(config, "backups")["backup:app"].state is State.FAIL
+    finished(2, 3)
+    found = results(config, "backups")["backup:app"]
+    assert (found.state, round(found.value or 0)) == (State.WARN, 0)
+    ledger.append("backup-deleted", id=f"{21:016x}")
+    assert results(config, "backups")["backup:app"].state is State.FAIL
+
+
 def test_files_that_others_can_read_are_found(tmp_path: Path) -> None:
     config = configuration(tmp_path)
     assert results(config, "own_files")["own-files"].state is State.OK
