@@ -251,14 +251,42 @@ def test_rotating_takes_each_good_backup_in_turn(tickets: Repository) -> None:
     assert events(tickets, "drill-finished")[-1]["id"] == made[0]
 
 
-def test_a_damaged_backup_fails_the_drill_and_is_recorded(tickets: Repository) -> None:
-    tickets.back_up("tickets")
-    (backup,) = tickets.backup_directories("tickets")
-    segment = next(path for path in backup.iterdir() if path.name.startswith("00000-"))
+def damage(site: Repository, source: str, backup: str) -> None:
+    (directory,) = (path for path in site.backup_directories(source) if backup in path.name)
+    segment = next(path for path in directory.iterdir() if path.name.startswith("00000-"))
     segment.chmod(0o600)
     data = bytearray(segment.read_bytes())
     data[-1] ^= 1
     segment.write_bytes(data)
+
+
+def standing(site: Repository, source: str) -> object:
+    data = json.loads(art32(site, "--output", "json", "drill", "status").stdout)["data"]
+    return next(one for one in data if one["name"] == f"{site.host}/{source}")["last_result"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("root_only")
+def test_one_database_that_fails_is_hidden_by_no_other_of_its_set(
+    postgresql: PostgreSQLServer, make_repository: MakeRepository, place: Path
+) -> None:
+    postgresql.create("crm", SHOP)
+    site = make_repository(
+        f'[[sources]]\nname = "all"\nkind = "postgresql"\nhost = {text(postgresql.socket)}\n'
+        f"user = {text(postgresql.admin)}",
+        more=f"[drill]\ndirectory = {text(place)}\n",
+    )
+    _, first, *_, last = site.back_up("all")
+    damage(site, "all", first.id)
+    assert art32(site, "drill", "run", "all", "--id", last.id).returncode == 14
+    results = {one["id"]: one["result"] for one in events(site, "drill-finished")}
+    assert (results[first.id], results[last.id]) == ("corrupt", "ok")
+    assert standing(site, "all") == "corrupt"
+
+
+def test_a_damaged_backup_fails_the_drill_and_is_recorded(tickets: Repository) -> None:
+    (made,) = tickets.back_up("tickets")
+    damage(tickets, "tickets", made.id)
     done = art32(tickets, "drill", "run", "tickets")
     assert done.returncode == 14
     assert "FAILED" in done.stdout

@@ -77,6 +77,12 @@ def _names(
     )
 
 
+def _lacking(chosen: Sequence[Backup]) -> int:
+    """Return how many parts of the set are not there."""
+    entry = chosen[0].manifest.set if chosen[0].manifest is not None else None
+    return 0 if entry is None else entry.size - len(chosen)
+
+
 def _of(name: str, host: str) -> bool:
     return name.partition("/")[0] == host
 
@@ -101,8 +107,9 @@ class _Source:
         self._place = (host, source)
         self._backups = backups
         self._accepted = accepted
-        units = catalog.units(one for one in backups if one.place_key == self._place)
-        self._good = [unit for unit in units if unit.good(accepted)]
+        mine = (one for one in backups if one.place_key == self._place)
+        self._units = list(catalog.units(mine))
+        self._good = [unit for unit in self._units if unit.good(accepted)]
         self._known = tuple(one for one in known if (one.host, one.source) == self._place)
 
     def drill(self, pick: str, wanted: str | None, finding: float) -> list[Rehearsal]:
@@ -115,7 +122,8 @@ class _Source:
             failed = Rehearsal(*self._place, campaign, error=error)
             failed.warnings += record.finished(self._ledger, failed, failed.word)
             return [failed]
-        occasion = Occasion(campaign, len(parts), self._until(chosen), self._known)
+        number = len(parts) + _lacking(chosen)
+        occasion = Occasion(campaign, number, self._until(chosen), self._known)
         fresh = self._fresh()
         results = []
         for backup in parts:
@@ -140,7 +148,9 @@ class _Source:
         chosen = restore.choose(
             self._backups, source=source, host=host, wanted=wanted, accepted=self._accepted
         )
-        return tuple(chosen)
+        # one part that does well would stand for those of its set that do not
+        whole = (unit.backups for unit in self._units if unit.whole)
+        return next((parts for parts in whole if chosen[0] in parts), tuple(chosen))
 
     def _rotating(self) -> Unit:
         """Return the good backup whose last drill is longest ago; of those without, the oldest."""

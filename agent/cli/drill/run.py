@@ -19,7 +19,7 @@ from agent.cli import Context
     show_default=True,
     help="The newest good backup, or the one that was drilled longest ago.",
 )
-@click.option("--id", "wanted", metavar="ID", help="This backup.")
+@click.option("--id", "wanted", metavar="ID", help="This backup, with all parts of its set.")
 @click.option(
     "--records",
     is_flag=True,
