@@ -48,7 +48,9 @@ class Plan:
 def plan(config: Configuration, *, host: str | None = None) -> Plan:
     """Return what is to become of every segment in the store, by the store's clock.
 
-    There is no floor as there is for backups: what is old goes, to the last segment.
+    There is no floor as there is for backups: what is old goes, to the last segment. What is too
+    much goes when it has been there for some days, for whoever has taken a host over can fill the
+    place of its logs. What bears no good signature takes nobody's place.
     """
     inner = within(config, LOGS)
     store = open_store(inner.store)
@@ -77,9 +79,10 @@ def _decide(segments: Sequence[Backup], config: Configuration, store: Store) -> 
     policy, now = config.logs.retention, store.now()
     limit = now - timedelta(days=policy.days)
     absent_limit = now - timedelta(days=retention.ABSENT_DAYS)
+    safe_since = now - timedelta(days=policy.minimum_days)
     decisions, kept = [], 0
     for one in reversed(segments):
-        kept += one.stored_bytes
+        kept += one.stored_bytes if one.state is State.COMPLETE else 0
         if one.state is State.SUSPECT:
             decisions.append(Decision(one, False, "suspect: kept as evidence"))
         elif one.state is State.PENDING:
@@ -91,7 +94,9 @@ def _decide(segments: Sequence[Backup], config: Configuration, store: Store) -> 
         elif one.stored_at < limit:
             decisions.append(Decision(one, True, f"older than {policy.days} days"))
         elif policy.max_bytes is not None and kept > policy.max_bytes:
-            decisions.append(Decision(one, True, f"beyond {policy.max_bytes} bytes of this log"))
+            old, why = one.stored_at < safe_since, f"beyond {policy.max_bytes} bytes of this log"
+            young = "" if old else f", and younger than {policy.minimum_days} days"
+            decisions.append(Decision(one, old, why + young))
         else:
             decisions.append(Decision(one, False, f"younger than {policy.days} days"))
     return decisions[::-1]

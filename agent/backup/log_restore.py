@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +23,8 @@ from agent.errors import Art32Error, Code
 from agent.store import Store, open_store
 
 UNSCRUBBED = "unscrubbed"
+# a run that was killed is finished by one of the next ones
+_AGAIN = timedelta(days=3)
 _FILE = re.compile(r"[A-Za-z0-9_@%+,=-][A-Za-z0-9_.@%+,=-]{0,150}")
 _STAMP = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9]{6}Z")
 _ID = re.compile(r"[0-9a-f]{16}")
@@ -84,7 +86,7 @@ def choose(
         for one in picked
         if one.state in (State.SUSPECT, State.PENDING)
     ]
-    whole, doubled = distinct(one for one in picked if one.state is State.COMPLETE)
+    whole, doubled, late = distinct(one for one in picked if one.state is State.COMPLETE)
     kept = [one for one in whole if raw or not _is_raw(one)]
     if len(kept) < len(whole):
         warnings.append(
@@ -92,6 +94,12 @@ def choose(
         )
     if doubled:
         warnings.append(f"{doubled} segments were shipped twice and come back once")
+    warnings += [
+        f"`{one.id}`, stored {clock.iso(one.stored_at)}, would replace a segment that was stored "
+        f"more than {_AGAIN.days} days before it, and is left out: a host that was stolen could "
+        f"have made it; --id {one.id} restores it alone"
+        for one in late
+    ]
     if not kept:
         raise Art32Error(
             Code.NO_BACKUP,
@@ -101,20 +109,26 @@ def choose(
     return Chosen(inner, store, tuple(kept), tuple(warnings))
 
 
-def distinct(segments: Iterable[Backup]) -> tuple[list[Backup], int]:
-    """Return segments in the order in which they were cut, each identity once, and how many more
-    there were. Of several with one identity the last that was signed has all of its lines."""
-    latest: dict[str, Backup] = {}
-    count = 0
+def distinct(segments: Iterable[Backup]) -> tuple[list[Backup], int, list[Backup]]:
+    """Return segments in the order in which they were cut, each identity once; how many more there
+    were; and those that came too late to be the same segment once more.
+
+    Of several with one identity the last that was signed has all of its lines. What the store got
+    long after the first of them replaces nothing: a host that has fallen since knows every identity
+    it has ever used.
+    """
+    groups: dict[str, list[Backup]] = {}
     for one in segments:
         assert one.manifest is not None
-        count += 1
-        key = one.manifest.member or one.id
-        known = latest.get(key)
-        if known is None or _sequence(known) < _sequence(one):
-            latest[key] = one
-    ordered = sorted(latest.values(), key=lambda one: (one.place.started, _sequence(one)))
-    return ordered, count - len(ordered)
+        groups.setdefault(one.manifest.member or one.id, []).append(one)
+    chosen, doubled, late = [], 0, []
+    for group in groups.values():
+        limit = min(one.stored_at for one in group) + _AGAIN
+        timely = [one for one in group if one.stored_at <= limit]
+        late += [one for one in group if one.stored_at > limit]
+        chosen.append(max(timely, key=_sequence))
+        doubled += len(timely) - 1
+    return sorted(chosen, key=lambda one: (one.place.started, _sequence(one))), doubled, late
 
 
 def _sequence(segment: Backup) -> int:

@@ -165,6 +165,14 @@ class LogRetention(Section):
         description="At most this much of each log in the store; the oldest goes first.",
         examples=[107374182400],
     )
+    minimum_days: int = Field(
+        7,
+        ge=0,
+        le=3660,
+        description="`max_bytes` takes nothing that is younger: a flood, or whoever has taken the "
+        "host over, does not drive out what it has shipped before.",
+        examples=[7],
+    )
     local_days: int = Field(
         30, ge=1, le=3660, description="Days for copies of `keep_local`.", examples=[7]
     )

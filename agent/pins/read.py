@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from agent import clock, files
+from agent import clock, files, parallel
 from agent.config.model import Configuration
 from agent.crypto import envelope, keys
 from agent.crypto.home import isolated_home
@@ -25,7 +25,8 @@ from agent.store import Store, open_store
 
 GENESIS = "0" * 64
 _MEMORY = "pins.json"
-_TRIES = 50
+_READERS = 4
+_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def current(config: Configuration, store: Store | None = None) -> Current:
     ):
         notes += _remember(config, shown)
     if chosen is None:
-        notes.append("no list of pinned hosts is published in the store")
+        notes.append("no list of pinned hosts that a root has signed is in the store")
     elif chosen.list.serial < config.pins.minimum_serial:
         notes.append(
             f"the newest list of pinned hosts has the serial number {chosen.list.serial}, below "
@@ -132,31 +133,50 @@ def _choice(shown: Trusted | None, remembered: Trusted | None) -> tuple[Trusted 
 
 
 def _newest(store: Store, keyring: Keyring, prefix: str) -> tuple[Trusted | None, int, list[str]]:
-    """Return the newest list of a root, the highest serial number in any name, and notes."""
-    serials = sorted(
-        {
-            serial
-            for item in store.list(document.DIRECTORY)
-            if (serial := document.serial_of(item.name)) is not None
-        },
-        reverse=True,
-    )
+    """Return the newest list of a root, the highest serial number in any name, and notes.
+
+    However much junk lies above it: whoever fills `pins/` makes this slow, and hides nothing.
+    """
+    sizes = {
+        serial: item.size
+        for item in store.list(document.DIRECTORY)
+        if (serial := document.serial_of(item.name)) is not None
+    }
+    serials = sorted(sizes, reverse=True)
+    highest = serials[0] if serials else 0
     notes: list[str] = []
-    for serial in serials[:_TRIES]:
-        try:
-            data = store.get(document.name(serial), limit=LIST_LIMIT)
-            return _trusted(data, keyring, prefix, serial), serials[0], notes
-        except (Art32Error, ValueError) as error:
-            if isinstance(error, Art32Error) and error.code not in (
-                Code.CORRUPT,
-                Code.OBJECT_MISSING,
-                Code.SUSPECT,
-            ):
-                raise
-            reason = error.sentence if isinstance(error, Art32Error) else str(error)
-            if len(notes) < 3:
-                notes.append(f"`{document.name(serial)}` is no list of pinned hosts: {reason}")
-    return None, serials[0] if serials else 0, notes
+    passed = 0
+    found: Trusted | None = None
+    with contextlib.closing(
+        parallel.ordered(
+            lambda serial: _fetched(store, serial, sizes[serial]), serials, workers=_READERS
+        )
+    ) as fetched:
+        for serial, data in zip(serials, fetched, strict=True):
+            try:
+                if isinstance(data, str):
+                    raise ValueError(data)
+                found = _trusted(data, keyring, prefix, serial)
+                break
+            except ValueError as error:
+                passed += 1
+                if len(notes) < _EXAMPLES:
+                    notes.append(f"`{document.name(serial)}` is no list of pinned hosts: {error}")
+    if passed > len(notes):
+        notes.append(f"{passed} objects in `{document.DIRECTORY}` are no lists of pinned hosts")
+    return found, highest, notes
+
+
+def _fetched(store: Store, serial: int, size: int) -> bytes | str:
+    """Return what a list's object holds, or a sentence about why it is none."""
+    if size > LIST_LIMIT:
+        return f"larger than {LIST_LIMIT} bytes"
+    try:
+        return store.get(document.name(serial), limit=LIST_LIMIT)
+    except Art32Error as error:
+        if error.code in (Code.CORRUPT, Code.OBJECT_MISSING, Code.SUSPECT):
+            return error.sentence
+        raise
 
 
 def _trusted(data: bytes, keyring: Keyring, prefix: str, serial: int | None) -> Trusted:

@@ -65,7 +65,7 @@ def test_what_was_shipped_is_listed_and_shown_with_what_was_done_to_it(
 def test_prune_plans_first_and_with_apply_deletes_the_oldest_that_are_too_much(
     make_site: MakeSite, tmp_path: Path
 ) -> None:
-    site = make_site("[logs.retention]\nmax_bytes = 1")
+    site = make_site("[logs.retention]\nmax_bytes = 1\nminimum_days = 0")
     for lines in (3, 5):
         rotate(site, tmp_path, lines)
     before = asked(site, "list")["segments"]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from agent import backup
-from agent.backup import catalog, identity, log_prune, log_restore
+from agent.backup import catalog, identity, layout, log_prune, log_restore
 from agent.backup.area import LOGS, within
 from agent.backup.catalog import Backup, State
 from agent.config.logs_rotate import RotatedLog
@@ -279,9 +279,58 @@ def test_old_and_many_segments_are_pruned_in_the_store(
     with site.config_file.open("a") as file:
         file.write(f"\n[logs.retention]\nmax_bytes = {size + size // 2}\n")
     plan = log_prune.plan(site.configuration())
+    assert [one.delete for one in plan.decisions] == [True, False, False, False]
+    assert "younger than 7 days" in plan.decisions[1].reason
+    with site.config_file.open("a") as file:
+        file.write("minimum_days = 0\n")
+    plan = log_prune.plan(site.configuration())
     assert [one.delete for one in plan.decisions] == [True, True, True, False]
     assert all(one.shredded for one in log_prune.carry_out(plan))
     assert len(segments(site.configuration())) == 1
+
+
+def test_what_nobody_has_signed_drives_no_segment_out(
+    make_repository: MakeRepository, logs: Path
+) -> None:
+    site = site_of(make_repository, logs)
+    for number in range(3):
+        (logs / "access.log").write_bytes(b"segment %d\n" % number)
+        rotate(site)
+    found = segments(site.configuration())
+    size = sum(one.stored_bytes for one in found)
+    with site.config_file.open("a") as file:
+        file.write(f"\n[logs.retention]\nmax_bytes = {size}\nminimum_days = 0\n")
+    place = found[-1].place
+    junk = site.store / "logs" / replace(place, id="f" * 16).path
+    junk.mkdir()
+    (junk / layout.segment(0, "0" * 64)).write_bytes(bytes(size))
+    plan = log_prune.plan(site.configuration())
+    assert [one.delete for one in plan.decisions] == [False] * 4
+    assert {one.segment.state for one in plan.decisions} == {State.COMPLETE, State.ABSENT}
+
+
+def test_a_segment_that_a_stolen_host_makes_later_replaces_no_old_one(
+    make_repository: MakeRepository, logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = site_of(make_repository, logs)
+    (logs / "access.log").write_bytes(LINES)
+    monkeypatch.setattr(LogDirectory, "remove", lambda *_: True)
+    rotate(site)
+    monkeypatch.undo()
+    (true,) = segments(site.configuration())
+    long_ago = time.time() - 20 * 86400
+    for path in (site.store / "logs" / true.place.path).iterdir():
+        os.utime(path, (long_ago, long_ago))
+    (name,) = os.listdir(logs)
+    (logs / name).write_bytes(b"nothing has happened\n")
+    rotate(site)
+    (forged,) = [one for one in segments(site.configuration()) if one.id != true.id]
+    chosen = log_restore.choose(site.configuration(), "web")
+    assert [one.id for one in chosen.segments] == [true.id]
+    assert forged.id in chosen.warnings[0]
+    assert [one.count(b"\n") for one in restored(site, tmp_path / "back")] == [300]
+    chosen = log_restore.choose(site.configuration(), "web", ids=[forged.id])
+    assert [one.id for one in chosen.segments] == [forged.id]
 
 
 def test_a_local_copy_is_kept_scrubbed_and_for_so_long(
