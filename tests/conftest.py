@@ -8,6 +8,7 @@ pytest_plugins = [
     "tests.fixtures.keys",
     "tests.fixtures.repository",
     "tests.fixtures.databases",
+    "tests.fixtures.rds",
     "tests.fixtures.recovery",
     "tests.fixtures.s3",
     "tests.fixtures.hosts",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from agent.config.section import Section
 
@@ -87,6 +87,14 @@ class PostgreSQLSource(PostgreSQLConnection):
     database: str | None = Field(
         None, description="One database. Leave out to back up all and the roles.", examples=["app"]
     )
+    rds_iam_region: str | None = Field(
+        None,
+        pattern=r"^[a-z]{2,4}(?:-[a-z]+)+-[0-9]$",
+        description="The AWS region of a database of Amazon RDS: `user` then logs in with a token "
+        "that this machine's role signs for each connection, without a password. `host` is the "
+        "database's own address, no alias; TLS is `verify-full`. The role needs `rds-db:connect`.",
+        examples=["eu-central-1"],
+    )
     row_counts_up_to: int = Field(
         20 * 2**30,
         ge=0,
@@ -102,6 +110,23 @@ class PostgreSQLSource(PostgreSQLConnection):
         "fails, and says so.",
         examples=[1800],
     )
+
+    @model_validator(mode="after")
+    def _token(self) -> PostgreSQLSource:
+        if self.rds_iam_region is None:
+            return self
+        if self.user is None or self.host is None or self.host.startswith(("/", "@")):
+            raise ValueError("`rds_iam_region` needs `user` and, as `host`, the database's address")
+        if self.password_file is not None:
+            raise ValueError(
+                "`rds_iam_region` and `password_file` are two ways to log in: keep one"
+            )
+        if self.ssl_mode not in (None, "verify-full"):
+            raise ValueError(
+                "`rds_iam_region` wants `ssl_mode` to be `verify-full`: whoever gets "
+                "the token can log in with it"
+            )
+        return self
 
 
 class BaseBackupSource(PostgreSQLConnection):

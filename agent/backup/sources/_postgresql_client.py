@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agent import redact, run
-from agent.config.sources import PostgreSQLConnection
+from agent.backup.sources import _rds_token
+from agent.config.sources import PostgreSQLConnection, PostgreSQLSource
 from agent.errors import Art32Error, Code
 
 MAINTENANCE_DATABASE = "postgres"
@@ -112,6 +115,40 @@ def environment(config: PostgreSQLConnection, database: str) -> dict[str, str]:
     return variables
 
 
+@dataclass(frozen=True)
+class Login:
+    """What a client program is started with to log in once: variables, and open files."""
+
+    variables: dict[str, str]
+    descriptors: tuple[int, ...] = ()
+
+
+@contextlib.contextmanager
+def login(config: PostgreSQLConnection, database: str) -> Iterator[Login]:
+    """Hold the login of one client program for the block, in which it must be started.
+
+    With `rds_iam_region` a token is signed for it, which is good for 15 minutes. libpq reads it
+    from memory that has no name (memfd_create(2)): it stands in no argument, in no environment and
+    on no disk. Raise what `environment` and `_rds_token.sign` raise.
+    """
+    variables = environment(config, database)
+    if not isinstance(config, PostgreSQLSource) or config.rds_iam_region is None:
+        yield Login(variables)
+        return
+    token = _rds_token.sign(config)
+    escaped = token.replace("\\", "\\\\").replace(":", "\\:")
+    descriptor = os.memfd_create("art32")
+    try:
+        os.fchmod(descriptor, 0o600)  # libpq ignores what others may read
+        os.write(descriptor, f"*:*:*:*:{escaped}\n".encode())
+        yield Login(
+            {**variables, "PGPASSFILE": f"/proc/self/fd/{descriptor}", "PGSSLMODE": "verify-full"},
+            (descriptor,),
+        )
+    finally:
+        os.close(descriptor)
+
+
 def require_private(path: Path) -> None:
     """Raise unless a file with a password is a readable regular file for its owner alone."""
     try:
@@ -138,7 +175,14 @@ def require_private(path: Path) -> None:
         )
 
 
-def query(psql: str, variables: dict[str, str], sql: str, *, where: str) -> list[Any]:
+def query(
+    psql: str,
+    variables: dict[str, str],
+    sql: str,
+    *,
+    where: str,
+    pass_fds: Sequence[int] = (),
+) -> list[Any]:
     """Run fixed SQL whose every row is one JSON text; return the rows.
 
     Raise what `explain` makes of a failure.
@@ -147,6 +191,7 @@ def query(psql: str, variables: dict[str, str], sql: str, *, where: str) -> list
         [psql, *PSQL_OPTIONS],
         stdin=f"SET search_path = '';\n{sql}\n".encode(),
         extra_environment={**variables, "PGCLIENTENCODING": "UTF8"},
+        pass_fds=pass_fds,
     )
     if done.returncode != 0:
         raise explain(done.stderr, where=where)
@@ -168,6 +213,12 @@ _MEANINGS: tuple[tuple[re.Pattern[str], Code, str, str], ...] = (
         Code.SOURCE_MISSING,
         "the database does not exist on {where}",
         "list them with `psql -l`, and correct `database` in the configuration",
+    ),
+    (
+        re.compile(r"(?:PAM|LDAP) authentication failed"),
+        Code.SOURCE_FAILED,
+        "{where} refuses the token",
+        "GRANT rds_iam to it, allow this machine `rds-db:connect` for it, and look at the clock",
     ),
     (
         re.compile(r"no password supplied|password authentication failed|empty password"),

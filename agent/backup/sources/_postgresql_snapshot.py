@@ -147,9 +147,7 @@ def _send(process: Process, sql: str) -> None:
 
 
 @contextlib.contextmanager
-def snapshot(
-    psql: str, variables: dict[str, str], *, count_up_to: int, where: str
-) -> Iterator[Snapshot]:
+def snapshot(psql: str, login: client.Login, *, count_up_to: int, where: str) -> Iterator[Snapshot]:
     """Open a transaction, export its snapshot and begin to count rows.
 
     Rows are counted when the database is at most `count_up_to` bytes. Leaving the block ends the
@@ -158,7 +156,8 @@ def snapshot(
     with Process(
         [psql, *client.PSQL_OPTIONS],
         stdin=PIPE,
-        extra_environment={**variables, "PGCLIENTENCODING": "UTF8"},
+        extra_environment={**login.variables, "PGCLIENTENCODING": "UTF8"},
+        pass_fds=login.descriptors,
     ) as process:
         buffer = bytearray()
 

@@ -80,8 +80,10 @@ def dump(config: PostgreSQLSource, member: str) -> Iterator[Dump]:
 
 def _ask(config: PostgreSQLSource, sql: str) -> list[str]:
     psql = client.program("psql", client.directory(config.binaries))
-    variables = client.environment(config, config.database or client.MAINTENANCE_DATABASE)
-    return client.query(psql, variables, sql, where=client.place(config))
+    with client.login(config, config.database or client.MAINTENANCE_DATABASE) as login:
+        return client.query(
+            *(psql, login.variables, sql), where=client.place(config), pass_fds=login.descriptors
+        )
 
 
 def _require_version(config: PostgreSQLSource, server: int | str) -> Path | None:
@@ -101,11 +103,11 @@ def _require_version(config: PostgreSQLSource, server: int | str) -> Path | None
 @contextlib.contextmanager
 def _dump_database(config: PostgreSQLSource, database: str) -> Iterator[Dump]:
     where = client.place(config)
-    variables = client.environment(config, database)
     psql = client.program("psql", client.directory(config.binaries))
     with contextlib.ExitStack() as stack:
+        first = stack.enter_context(client.login(config, database))
         shared = stack.enter_context(
-            snapshot(psql, variables, count_up_to=config.row_counts_up_to, where=where)
+            snapshot(psql, first, count_up_to=config.row_counts_up_to, where=where)
         )
         directory = _require_version(config, shared.version)
         contents = stack.enter_context(_Contents(client.program("pg_restore", directory)))
@@ -119,6 +121,7 @@ def _dump_database(config: PostgreSQLSource, database: str) -> Iterator[Dump]:
             facts = {**shared.facts, "format": FORMAT, "contents_entries": entries}
             return DumpReport(facts=facts, rows=rows)
 
+        second = stack.enter_context(client.login(config, database))
         yield stack.enter_context(
             process_dump(
                 [
@@ -128,7 +131,8 @@ def _dump_database(config: PostgreSQLSource, database: str) -> Iterator[Dump]:
                 finish=finish,
                 observers=(contents,),
                 accepted=_ANY_STATUS,
-                extra_environment=variables,
+                extra_environment=second.variables,
+                pass_fds=second.descriptors,
             )
         )
 
@@ -155,13 +159,17 @@ def _dump_globals(config: PostgreSQLSource) -> Iterator[Dump]:
         facts = {"format": GLOBALS_FORMAT, "server_version": version, "role_passwords": "left out"}
         return DumpReport(facts=facts)
 
-    with process_dump(
-        [program, "-w", "--globals-only", "--no-role-passwords"],
-        finish=finish,
-        observers=(tail,),
-        accepted=_ANY_STATUS,
-        extra_environment=client.environment(config, client.MAINTENANCE_DATABASE),
-    ) as running:
+    with (
+        client.login(config, client.MAINTENANCE_DATABASE) as login,
+        process_dump(
+            [program, "-w", "--globals-only", "--no-role-passwords"],
+            finish=finish,
+            observers=(tail,),
+            accepted=_ANY_STATUS,
+            extra_environment=login.variables,
+            pass_fds=login.descriptors,
+        ) as running,
+    ):
         yield running
 
 
