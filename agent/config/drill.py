@@ -85,6 +85,12 @@ class Drill(Section):
         "this time.",
         examples=[190],
     )
+    note: bool = Field(
+        False,
+        description="Note in the store, below `evidence/drills/`, what each drill came to: the "
+        "keeper tells from it how long ago the last one was. Needs the right to write there.",
+        examples=[True],
+    )
     checks: tuple[DrillCheck, ...] = Field((), description="What single sources must show.")
 
     @model_validator(mode="after")

@@ -19,6 +19,7 @@ LONGEST_HOURS = {
     "art32-drill@": 7 * 24 + 13,
     "art32-logs-rotate": 0.7,
 }
+_NAMESPACE = r"^[A-Za-z0-9][A-Za-z0-9./_#:-]{0,254}$"
 
 
 class Service(Section):
@@ -36,9 +37,25 @@ class Service(Section):
         "there.",
         examples=[["web", "db"]],
     )
+    expected: tuple[
+        Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}/[a-z0-9][a-z0-9_.-]{0,62}$")],
+        ...,
+    ] = Field(
+        (),
+        description="Sources, as HOST/SOURCE, that must be there: one of which the store has "
+        "nothing is noticed by the keeper too.",
+        examples=[["web/uploads", "db/app"]],
+    )
+    keeper_namespace: str | None = Field(
+        None,
+        pattern=_NAMESPACE,
+        description="Where the keeper's `art32-ages` puts how old the backups and drills of all "
+        "hosts are, as metrics. No other machine should have the right to write there.",
+        examples=["Art32/prod"],
+    )
     cloudwatch_namespace: str | None = Field(
         None,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9./_#:-]{0,254}$",
+        pattern=_NAMESPACE,
         description="Where `art32-health-publish` puts the results of health, as metrics.",
         examples=["Art32"],
     )
@@ -58,6 +75,8 @@ def units(config: Configuration) -> tuple[str, ...]:
         case "keeper":
             found |= {"art32-prune.timer", "art32-logs-prune.timer"}
             found |= {f"art32-verify@{host}.timer" for host in _hosts(config)}
+            if config.service.keeper_namespace is not None:
+                found.add("art32-ages.timer")
         case "restorer":
             found |= {f"art32-drill@{host}.timer" for host in _hosts(config)}
             found.add("art32-drill-engine.socket")

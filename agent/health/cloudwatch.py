@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from agent.errors import Art32Error, Code
@@ -16,11 +17,19 @@ def publish(
 ) -> int:
     """Put the number of checks in each state, and the value of each check that has one; return
     how many metrics were put. Raise STORE_REFUSED or STORE_UNREACHABLE."""
+    data = metrics(found, host)
+    put(data, namespace=namespace, region=region, endpoint=endpoint)
+    return len(data)
+
+
+def put(
+    data: Sequence[dict[str, Any]], *, namespace: str, region: str, endpoint: str | None = None
+) -> None:
+    """Put metrics as `put_metric_data` takes them; raise STORE_REFUSED or STORE_UNREACHABLE."""
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
-    data = metrics(found, host)
     settings = Config(connect_timeout=10, read_timeout=30, retries={"total_max_attempts": 3})
     client = boto3.client("cloudwatch", region_name=region, endpoint_url=endpoint, config=settings)
     try:
@@ -38,7 +47,6 @@ def publish(
         raise Art32Error(
             Code.STORE_UNREACHABLE, f"CloudWatch cannot be reached: {type(error).__name__}"
         ) from error
-    return len(data)
 
 
 def metrics(found: Examined, host: str) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from agent.cli import LazyGroup
 
 VERBS = {
     "accept": "say that a suspicious backup is right, so that it counts",
+    "ages": "show how old the backups and the drills of all hosts are",
     "delete": "plan or do the deletion of single backups",
     "list": "list the backups in the store",
     "prune": "plan or do the deletion of backups that are old enough",

@@ -40,11 +40,12 @@ def command(
     network, takes the backup; counts, integrity and the configured assertions are looked at; time
     and loss are measured and recorded. Then everything is removed.
     """
-    from agent.backup.drill import campaign, told
+    from agent.backup.drill import campaign, noted, told
     from agent.errors import Art32Error, Code
 
     if wanted is not None and len(sources) != 1:
         raise Art32Error(Code.USAGE, "`--id` needs the one source that it is of")
     config = context.load()
     done = campaign.run(config, sources, host=host or config.host, pick=pick, wanted=wanted)
-    context.finish(told.answer(done, records=records))
+    answer = told.answer(done, records=records)
+    context.finish(noted.note(config, answer) if config.drill.note else answer)

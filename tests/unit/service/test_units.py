@@ -276,6 +276,8 @@ HOUR = timedelta(hours=1)
         ("art32-health*", timedelta(minutes=20), timedelta(minutes=8)),
         ("art32-doctor*", 8 * 24 * HOUR, HOUR),
         ("art32-enrol*", 25 * HOUR, timedelta()),
+        # once at least in each hour that the alarms look at
+        ("art32-ages*", HOUR, timedelta(minutes=15)),
         ("art32-drill@*", Drill().within_hours * HOUR, 12 * HOUR),
     ],
 )
