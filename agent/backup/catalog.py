@@ -194,6 +194,8 @@ def judge(
     pin = next((pin for pin in pins if pin.host == place.host), None)
     if pin is None:
         return verdict(State.SUSPECT, "signed by the key of another host")
+    if pin.purpose is not None:
+        return verdict(State.SUSPECT, "signed by a key that is for the write-ahead log alone")
     try:
         found = manifest.parse(data)
     except ValueError as error:

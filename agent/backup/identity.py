@@ -82,13 +82,14 @@ def writer(config: Configuration) -> Iterator[Writer]:
 class Pin:
     """A key whose signatures count for one host: where it is retired, up to a sequence number, and
     for what has none, up to a moment of the store's; where a list vouches for it, for what was
-    stored until that ends."""
+    stored until that ends. One with a `purpose`, `wal`, counts for the write-ahead log alone."""
 
     host: str
     fingerprint: str
     retired_after_sequence: int | None = None
     retired_at: datetime | None = None
     until: datetime | None = None
+    purpose: str | None = None
 
     def ended(self, stored_at: datetime) -> bool:
         """Say whether the list that vouches for the key had ended when something was stored."""
@@ -162,7 +163,7 @@ def reader(config: Configuration, candidates: Sequence[PinnedHost] = ()) -> Iter
         )
         until = now.trusted.until if now.trusted else None
         merged = _merged([pin for pin, _ in found], listed, until)
-        merged += [Pin(one.host, one.fingerprint) for one in candidates]
+        merged += [Pin(one.host, one.fingerprint, purpose=one.purpose) for one in candidates]
         yield Reader(home, Keyring(home), tuple(merged), now.notes)
 
 
@@ -175,7 +176,11 @@ def _merged(
         line = lines.pop(pin.fingerprint, None)
         result.append(pin if line is None else _stricter(pin, line))
     result += [
-        Pin(one.host, one.fingerprint, one.retired_after_sequence, one.retired_until, until)
+        Pin(
+            *(one.host, one.fingerprint, one.retired_after_sequence, one.retired_until),
+            until=until,
+            purpose=one.purpose,
+        )
         for one in lines.values()
     ]
     return result

@@ -43,22 +43,29 @@ def load(path: Path) -> Configuration:
         raise Art32Error(
             Code.CONFIG_INVALID, f"`{path}` holds a number or a nesting beyond all measure"
         ) from error
-    return parse(_with_own_key(credentials.found(document)), origin=str(path))
+    # noted by root beside the configuration: before a unit's own path takes the place of the key's
+    return parse(credentials.found(_with_own_keys(document)), origin=str(path))
 
 
-def _with_own_key(document: dict[str, Any]) -> dict[str, Any]:
-    """Add the fingerprint of the key that `host enrol` has made, unless the file names one."""
-    signing = document.get("signing")
+def _with_own_keys(document: dict[str, Any]) -> dict[str, Any]:
+    """Add the fingerprints of the keys that `host enrol` has made, unless the file names them."""
+    document = _with_own_key(document)
+    wal = document.get("wal")
+    return {**document, "wal": _with_own_key(wal)} if isinstance(wal, dict) else document
+
+
+def _with_own_key(table: dict[str, Any]) -> dict[str, Any]:
+    signing = table.get("signing")
     if not isinstance(signing, dict) or "fingerprint" in signing:
-        return document
+        return table
     name = signing.get("key_file")
     if not isinstance(name, str) or not name.startswith("/") or "\0" in name:
-        return document
+        return table
     try:
         noted = fingerprint_file(Path(name)).read_text("ascii").strip()
     except (OSError, ValueError):  # not made yet
-        return document
-    return {**document, "signing": {**signing, "fingerprint": noted}}
+        return table
+    return {**table, "signing": {**signing, "fingerprint": noted}}
 
 
 def parse(document: dict[str, Any], *, origin: str) -> Configuration:

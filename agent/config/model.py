@@ -15,6 +15,7 @@ from agent.config.drill import Drill
 from agent.config.health import Health
 from agent.config.logs import Logs
 from agent.config.report import Report
+from agent.config.restore import Restore as Restore
 from agent.config.retention import Retention as Retention
 from agent.config.section import Section
 from agent.config.service import Service
@@ -206,27 +207,6 @@ class Pins(Section):
     )
 
 
-class Restore(Section):
-    """For the machine that restores; a host needs none of it."""
-
-    gnupg_home: Path | None = Field(
-        None,
-        description="GnuPG home with the private key; by default that of the user.",
-        examples=["/root/.gnupg"],
-    )
-    engine_user: str = Field(
-        "nobody",
-        description="User as whom restored data is unpacked, when art32 runs as root.",
-        examples=["art32-engine"],
-    )
-    server_user: str | None = Field(
-        None,
-        description="To whom a recovered PostgreSQL server belongs, when art32 runs as root; by "
-        "default `postgres`, where there is such a user.",
-        examples=["postgres"],
-    )
-
-
 class Wal(Section):
     """PostgreSQL's write-ahead log: the service that archive_command and restore_command ask."""
 
@@ -242,8 +222,9 @@ class Wal(Section):
     )
     signing: Signing | None = Field(
         None,
-        description="A signing key of the service's own; without it that of the host. The keeper "
-        "and the restorer pin it for the same host.",
+        description="A signing key of the service's own, which `art32 host enrol` makes and "
+        "publishes too; without it that of the host. Accepted, it counts for the write-ahead log "
+        "of this host and for nothing else.",
     )
     workers: int = Field(
         3, ge=1, le=32, description="How many segments are under way at once.", examples=[3]
@@ -259,6 +240,12 @@ class Wal(Section):
         description="Name of a source of PostgreSQL by whose connection health asks the server how "
         "far its archiver is behind; the role needs `pg_monitor`.",
         examples=["app"],
+    )
+    monitor: str | None = Field(
+        None,
+        description="Another role than that of `source` to ask as: one with `pg_monitor` and no "
+        "right to any data.",
+        examples=["art32_monitor"],
     )
     fail_seconds: float = Field(
         180,

@@ -7,6 +7,7 @@ looked at, the oldest first, and one that is named by its fingerprint always.
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -18,7 +19,7 @@ from agent.crypto.signatures import Keyring, Validity
 from agent.errors import Art32Error, Code
 from agent.host import record
 from agent.host.record import RECORD_LIMIT, Enrolment
-from agent.pins.document import KEY_BYTES, PinList, key_bytes, role_of
+from agent.pins.document import KEY_BYTES, PinList, Purpose, key_bytes, role_of
 from agent.store import Store, StoredObject
 
 EACH = 5
@@ -46,6 +47,10 @@ class Candidate:
     @property
     def host(self) -> str:
         return self.enrolment.host if self.enrolment else "?"
+
+    @property
+    def purpose(self) -> Purpose:
+        return self.enrolment.purpose if self.enrolment else None
 
 
 @dataclass(frozen=True)
@@ -146,16 +151,15 @@ def _checked_key(found: Enrolment, sealed: envelope.Envelope) -> bytes:
 
 
 def _with_rivals(candidates: Sequence[Candidate], pinned: PinList | None) -> tuple[Candidate, ...]:
-    """Add the doubts, and that several keys want to be the same host."""
-    names = [one.host for one in candidates if not one.problem]
-    return tuple(
-        replace(
-            one, doubts=(*one.doubts, f"{names.count(one.host)} keys wait to become `{one.host}`")
-        )
-        if names.count(one.host) > 1 and not one.problem
-        else one
-        for one in _with_doubts(candidates, pinned)
-    )
+    """Add the doubts, and that several keys want to be the same host, for the same purpose."""
+    places = Counter((one.host, one.purpose) for one in candidates if not one.problem)
+    found = []
+    for one in _with_doubts(candidates, pinned):
+        rivals = places[one.host, one.purpose]
+        doubt = f"{rivals} keys wait to become `{one.host}`"
+        rivalled = rivals > 1 and not one.problem
+        found.append(replace(one, doubts=(*one.doubts, doubt)) if rivalled else one)
+    return tuple(found)
 
 
 def _with_doubts(candidates: Sequence[Candidate], pinned: PinList | None) -> Iterable[Candidate]:

@@ -79,10 +79,15 @@ def accept(
         named[:] = [candidate.host]
         _no_doubts(candidate, despite_doubts)
         hosts = [one for one in (listed.hosts if listed else []) if one.fingerprint != fingerprint]
-        older = [one for one in hosts if one.host == candidate.host and one.active]
+        new = pinned(candidate)
+        older = [
+            one
+            for one in hosts
+            if (one.host, one.purpose) == (new.host, new.purpose) and one.active
+        ]
         closed[:] = _closed(config, older, candidate, replaces=replaces, beside=beside)
         ended = {one.fingerprint: one for one in closed}
-        return [*(ended.get(one.fingerprint, one) for one in hosts), pinned(candidate)]
+        return [*(ended.get(one.fingerprint, one) for one in hosts), new]
 
     made, notes = _published(config, change)
     host = named[-1]
@@ -286,6 +291,7 @@ def pinned(candidate: Candidate) -> PinnedHost:
         fingerprint=candidate.fingerprint,
         identity=candidate.identity,
         accepted=clock.stamp(clock.now()),
+        purpose=candidate.purpose,
         key=base64.b64encode(candidate.key).decode("ascii"),
     )
 

@@ -19,6 +19,7 @@ from agent.errors import Art32Error, Code
 from agent.host import record
 from agent.host.record import Enrolment
 from agent.pins import read as pins
+from agent.pins.document import Purpose
 from agent.store import aws, digest
 
 EVENT = "host-enrolled"
@@ -37,7 +38,15 @@ class Enrolled:
     replaced: str | None = None
 
 
-def enrol(config: Configuration, *, expires: str) -> Enrolled:
+def enrol_wal(config: Configuration, *, expires: str) -> Enrolled | None:
+    """Do the same as `enrol` with the key of `wal.signing`; None where there is no such section."""
+    signing = config.wal.signing if config.wal is not None else None
+    if signing is None:
+        return None
+    return enrol(config.model_copy(update={"signing": signing}), expires=expires, purpose="wal")
+
+
+def enrol(config: Configuration, *, expires: str, purpose: Purpose = None) -> Enrolled:
     """Make the key unless it is there, publish it unless it is published; return what was done.
 
     `expires` is as gpg takes it (`3y`, `never`). A machine that finds the enrolment of another one
@@ -64,7 +73,7 @@ def enrol(config: Configuration, *, expires: str) -> Enrolled:
         if kept is not None and not made and aws.is_aws(config.store) and kept.identity != who:
             replaced, made = kept.fingerprint, True
             _make(config, signing, expires, instead=True)
-        return _publish(config, signing, who, made=made, replaced=replaced)
+        return _publish(config, signing, who, purpose, made=made, replaced=replaced)
 
 
 def identity_of(config: Configuration) -> str:
@@ -168,7 +177,13 @@ def _kept(signing: Signing) -> Enrolment | None:
 
 
 def _publish(
-    config: Configuration, signing: Signing, who: str, *, made: bool, replaced: str | None
+    config: Configuration,
+    signing: Signing,
+    who: str,
+    purpose: Purpose,
+    *,
+    made: bool,
+    replaced: str | None,
 ) -> Enrolled:
     """Store the enrolment; the very same bytes each time, so that one which is there is ours."""
     prefix = pins.prefix_of(config)
@@ -177,14 +192,11 @@ def _publish(
         pinned = PinnedKey(fingerprint=own.fingerprint, key_file=signing.key_file)
         keys.import_files(home, [pinned])
         kept = _kept(signing)
-        same = kept is not None and (kept.fingerprint, kept.identity, kept.host, kept.prefix) == (
-            own.fingerprint,
-            who,
-            config.host,
-            prefix,
-        )
-        if not same:
-            enrolment = _enrolment(config, home, own.fingerprint, who, prefix)
+        wanted = (own.fingerprint, who, config.host, prefix, purpose)
+        if kept is None or wanted != (
+            *(kept.fingerprint, kept.identity, kept.host, kept.prefix, kept.purpose),
+        ):
+            enrolment = _enrolment(config, home, own.fingerprint, who, prefix, purpose)
             sealed = envelope.seal(
                 record.KIND,
                 enrolment.serialise(),
@@ -207,7 +219,7 @@ def _publish(
 
 
 def _enrolment(
-    config: Configuration, home: Home, fingerprint: str, who: str, prefix: str
+    config: Configuration, home: Home, fingerprint: str, who: str, prefix: str, purpose: Purpose
 ) -> Enrolment:
     exported = run.run(home.command("--export-options", "export-minimal", "--export", fingerprint))
     return Enrolment(
@@ -217,5 +229,6 @@ def _enrolment(
         fingerprint=fingerprint,
         made=clock.stamp(clock.now()),
         machine=record.this_machine(),
+        purpose=purpose,
         key=base64.b64encode(exported.stdout).decode("ascii"),
     )

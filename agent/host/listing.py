@@ -136,6 +136,7 @@ def _lines(entry: dict[str, Any]) -> list[str]:
     facts = [
         entry["state"],
         entry["host"],
+        "for its write-ahead log" if entry["purpose"] else "",
         f"since {entry['since']}" if entry["since"] else "",
         f"by {entry['identity']}" if entry["identity"] else "",
         f"{entry['backups']} backups wait" if entry["backups"] is not None else "",
@@ -148,7 +149,10 @@ def _lines(entry: dict[str, Any]) -> list[str]:
 
 def _entry(state: str, host: str, fingerprint: str, **more: Any) -> dict[str, Any]:
     empty = dict.fromkeys(
-        ("since", "identity", "backups", "retired_after_sequence", "machine", "problem")
+        (
+            *("since", "identity", "purpose", "backups", "retired_after_sequence", "machine"),
+            "problem",
+        )
     )
     return {"state": state, "host": host, "fingerprint": fingerprint, **empty, "doubts": [], **more}
 
@@ -161,6 +165,7 @@ def _candidate_entry(one: Candidate, waiting: dict[str, int]) -> dict[str, Any]:
         one.fingerprint,
         since=clock.iso(one.stored_at),
         identity=one.identity,
+        purpose=one.purpose,
         backups=None if one.problem else waiting.get(one.fingerprint, 0),
         machine=f"{machine.system}, {machine.architecture}, art32 {machine.art32}"
         if machine
@@ -178,6 +183,7 @@ def _pinned_entry(one: PinnedHost) -> dict[str, Any]:
         one.fingerprint,
         since=clock.iso(clock.parse_stamp(one.retired or one.accepted)),
         identity=one.identity,
+        purpose=one.purpose,
         retired_after_sequence=one.retired_after_sequence,
     )
 

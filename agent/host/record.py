@@ -15,7 +15,15 @@ from pydantic import Field, ValidationError, field_validator
 
 from agent import __version__, clock
 from agent.config.model import IDENTITY
-from agent.pins.document import Fingerprint, Host, Identity, KeyText, Moment, Strict
+from agent.pins.document import (
+    Fingerprint,
+    Host,
+    Identity,
+    KeyText,
+    Moment,
+    Purpose,
+    Strict,
+)
 
 KIND = "application/vnd.art32.enrolment+json"
 RECORD_LIMIT = 64 << 10
@@ -34,7 +42,8 @@ class Machine(Strict):
 
 
 class Enrolment(Strict):
-    """Format version 1. `key` is the public key, binary, in base64; `host` the duty's name."""
+    """Format version 1. `key` is the public key, binary, in base64; `host` the duty's name. A key
+    with `purpose` signs a host's write-ahead log and nothing else."""
 
     format: Literal["art32/enrolment/1"] = "art32/enrolment/1"
     prefix: str
@@ -43,6 +52,7 @@ class Enrolment(Strict):
     fingerprint: Fingerprint
     made: Moment
     machine: Machine
+    purpose: Purpose = None
     key: KeyText
 
     @field_validator("made")

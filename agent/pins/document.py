@@ -7,9 +7,18 @@ import binascii
 import json
 import re
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from agent import clock
 from agent.config.model import IDENTITY
@@ -27,6 +36,7 @@ Fingerprint = Annotated[str, Field(pattern=r"^(?:[0-9A-F]{40}|[0-9A-F]{64})$")]
 Host = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
 Identity = Annotated[str, Field(pattern=IDENTITY)]
 Moment = Annotated[str, Field(pattern=r"^[0-9]{8}T[0-9]{6}Z$")]
+Purpose = Literal["wal"] | None
 KeyText = Annotated[str, Field(min_length=1, max_length=(KEY_BYTES + 2) // 3 * 4)]
 
 
@@ -43,13 +53,19 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
+    @model_serializer(mode="wrap")
+    def _without_no_purpose(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave an empty `purpose` out: a document without one is what it always was."""
+        found: dict[str, Any] = handler(self)
+        return {key: value for key, value in found.items() if (key, value) != ("purpose", None)}
+
 
 class PinnedHost(Strict):
     """One key of one host. `key` is the public key, binary, in base64.
 
     With `retired_after_sequence` it signs no more: what it signed up to that number still counts,
     and of its WAL, which has no numbers, what was in the store by `wal_until`. 0 refuses a key that
-    never counted.
+    never counted. With `purpose` it counts for the host's WAL alone.
     """
 
     host: Host
@@ -59,6 +75,7 @@ class PinnedHost(Strict):
     retired: Moment | None = None
     retired_after_sequence: int | None = Field(None, ge=0)
     wal_until: Moment | None = None
+    purpose: Purpose = None
     key: KeyText
 
     @field_validator("accepted", "retired", "wal_until")

@@ -11,6 +11,7 @@ import pytest
 
 from agent.errors import ExitStatus
 from tests.fixtures.hosts import Estate, Machine
+from tests.fixtures.repository import text
 
 
 def restored(estate: Estate, restorer: Machine, host: Machine, *options: str) -> bytes:
@@ -58,6 +59,35 @@ def test_a_host_enrols_and_is_accepted_and_its_backups_restore(estate: Estate) -
     )
     keeper.done("backup", "verify", "--host", "db1", "--tier", "hashes")
     assert restored(estate, restorer, host) == (estate.directory / "db1.content").read_bytes()
+
+
+def test_a_key_for_the_log_is_enrolled_too_and_counts_for_nothing_else(estate: Estate) -> None:
+    keeper = estate.reader()
+    key = estate.directory / "db1" / "wal-key.asc"
+    host = estate.host("db1", more=f"[wal.signing]\nkey_file = {text(key)}")
+    enrolled = host.done("host", "enrol").data
+    assert enrolled["wal"]["made"]
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    mine, for_the_log = enrolled["fingerprint"], enrolled["wal"]["fingerprint"]
+    assert mine != for_the_log
+    assert not host.done("host", "enrol").data["wal"]["published"]
+
+    listed = {one["fingerprint"]: one for one in keeper("host", "list").data["hosts"]}
+    assert {one["purpose"] for one in listed.values()} == {None, "wal"}
+    assert listed[for_the_log]["purpose"] == "wal"
+    assert all(one["doubts"] == [] for one in listed.values())  # they are no rivals
+    assert "for its write-ahead log" in keeper("host", "list", form="human").out
+    for fingerprint in (for_the_log, mine):
+        keeper.done("host", "accept", fingerprint)
+    host.done("backup", "run")
+    assert states(keeper) == ["complete"]
+
+    # whoever has taken the service over makes a backup with its key
+    text_before = host.config_file.read_text()
+    thief = text_before.replace(text(host.key_file), text(key)).split("[wal.signing]")
+    host.config_file.write_text(thief[0] + thief[1].partition("\n")[2].partition("\n")[2])
+    host.done("backup", "run")
+    assert sorted(states(keeper)) == ["complete", "suspect"]
 
 
 def test_a_second_enrolment_changes_nothing(directory_estate: Estate) -> None:

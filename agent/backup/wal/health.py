@@ -55,6 +55,8 @@ def standing(config: Configuration) -> Standing | None:
             f"`wal.source` names `{name}`, which is no source of kind `postgresql`",
             hint="name one whose role has `pg_monitor`",
         )
+    if config.wal is not None and config.wal.monitor is not None:
+        source = source.model_copy(update={"user": config.wal.monitor})
     database = source.database or postgresql.MAINTENANCE_DATABASE
     (found,) = postgresql.query(
         postgresql.program("psql", postgresql.directory(source.binaries)),

@@ -19,24 +19,31 @@ from agent.errors import ExitStatus
 )
 @click.pass_obj
 def command(context: Context, expires: str) -> None:
-    """Make this host's signing key, unless it is there, and publish its public half.
+    """Make this host's signing key, and that of `wal.signing`, unless they are there, and publish
+    the public halves.
 
-    Prints the fingerprint: compare it with that of `art32 host list` on the keeper, then accept it
-    there. Until then the backups are pending: kept, and not restored.
+    Prints the fingerprints: compare them with those of `art32 host list` on the keeper, then accept
+    them there. Until then the backups are pending: kept, and not restored.
     """
-    from agent.host.enrol import enrol
+    from agent.host.enrol import enrol, enrol_wal
     from agent.host.listing import grouped
 
-    done = enrol(context.load(), expires=expires)
-    lines = [
-        f"signing key: {'made' if done.made else 'there already'}",
-        f"fingerprint: {grouped(done.fingerprint)}",
-        f"enrolment:   {'published' if done.published else 'there already'}, {done.name}",
-    ]
-    warnings = []
-    if done.replaced is not None:
-        warnings.append(
-            f"this machine is a copy of another one: its key `{done.replaced}` was replaced"
-        )
+    config = context.load()
+    own = enrol(config, expires=expires)
+    wal = enrol_wal(config, expires=expires)
+    lines, warnings = [], []
+    for what, done in (("signing key", own), ("write-ahead log's key", wal)):
+        if done is None:
+            continue
+        lines += [
+            f"{what}: {'made' if done.made else 'there already'}",
+            f"  fingerprint: {grouped(done.fingerprint)}",
+            f"  enrolment:   {'published' if done.published else 'there already'}, {done.name}",
+        ]
+        if done.replaced is not None:
+            warnings.append(
+                f"this machine is a copy of another one: its key `{done.replaced}` was replaced"
+            )
+    data = {**vars(own), "wal": None if wal is None else vars(wal)}
     status = ExitStatus.WARNINGS if warnings else ExitStatus.OK
-    context.finish(output.Answer("art32.host.enrol/1", vars(done), lines, warnings, status))
+    context.finish(output.Answer("art32.host.enrol/1", data, lines, warnings, status))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.config import credentials
+from agent.config import credentials, load
 
 DOCUMENT = {
     "host": "db1",
@@ -32,3 +32,29 @@ def test_in_a_unit_what_it_was_given_is_found_there_and_nothing_else(
     # not given to this unit: the path stays, and whoever needs it says that it cannot be read
     assert found["sources"] == DOCUMENT["sources"]
     assert found["other"] == DOCUMENT["other"]
+
+
+def test_a_unit_knows_the_fingerprints_that_root_has_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = tmp_path / "given"
+    given.mkdir()
+    for name in ("art32.signing-key", "art32.wal-signing-key"):
+        (given / name).touch()
+        (tmp_path / f"{name}.fingerprint").write_text(("A" if "wal" in name else "B") * 40 + "\n")
+    # `host enrol`, by hand and as root, noted them beside the configuration
+    monkeypatch.setattr(load, "fingerprint_file", lambda key: tmp_path / f"{key.name}.fingerprint")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(given))
+    file = tmp_path / "agent.toml"
+    file.write_text(
+        'host = "db1"\n[store]\nkind = "directory"\npath = "/srv/backups"\n'
+        '[signing]\nkey_file = "/etc/credstore/art32.signing-key"\n'
+        '[wal.signing]\nkey_file = "/etc/credstore/art32.wal-signing-key"\n'
+    )
+    config = load.load(file)
+    assert config.signing is not None
+    assert config.wal is not None
+    assert config.wal.signing is not None
+    assert (config.signing.fingerprint, config.wal.signing.fingerprint) == ("B" * 40, "A" * 40)
+    assert config.signing.key_file == given / "art32.signing-key"
+    assert config.wal.signing.key_file == given / "art32.wal-signing-key"
