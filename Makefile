@@ -12,7 +12,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
 	--exclude-newer P7D --custom-compile-command 'make lock'
 
-.PHONY: help demo rehearse plan test test-all check format docs lock bench fuzz memcheck package package-test vmtest wheel clean environment packages
+.PHONY: help demo rehearse plan test test-all check format docs lock bench fuzz memcheck package package-test release vmtest wheel clean environment packages
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -101,6 +101,13 @@ package-test: ## Build the package; lintian, installation, upgrade and removal i
 	@scripts/system-packages package
 	@scripts/environment dev
 	$(BIN)/python -m pytest -m exhaustive tests/package
+
+release: ## Build the package and publish a release: STACK=prod RELEASE=1.0.0 FILES='...' [ARCHITECTURE=arm64] [RESTORER=...].
+	@: "$${STACK:?say which stack}" "$${RELEASE:?say its name}"
+	@scripts/environment dev
+	@package=$$(scripts/package "$${ARCHITECTURE:-arm64}" | tail -n 1) && \
+		$(BIN)/python -m infra.publish release "$$RELEASE" --stack "$$STACK" "$$package" $(FILES) \
+			$${RESTORER:+--restorer "$$RESTORER"}
 
 vmtest: ## Boot Debian in QEMU, install the package, run every unit (long; as root).
 	@scripts/system-packages vm

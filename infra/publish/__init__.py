@@ -1,0 +1,1 @@
+"""Puts into the account's artifact bucket what machines install: `python -m infra.publish`."""
