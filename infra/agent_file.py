@@ -19,6 +19,13 @@ from infra.config.model import InfraConfig
 
 BACKUP_USER = "art32_backup"
 """The database role that dumps: it reads everything and changes nothing."""
+REPLICATION_USER = "art32_replication"
+"""The database role that copies a server as a whole, file by file."""
+MONITOR_USER = "art32_monitor"
+"""The database role that sees how the server does, and no data."""
+ROLLBAR = "rollbar"
+"""The end of the name of the secret with Rollbar's token."""
+ROLLBAR_FILE = "/etc/credstore/art32.rollbar-token"
 DATABASE = "app"
 """The database that a fresh managed instance has."""
 UNKNOWN_ADDRESS = "database.invalid"
@@ -26,6 +33,8 @@ UNKNOWN_ADDRESS = "database.invalid"
 RDS_CERTIFICATES = "/etc/art32/rds-ca.pem"
 PUBLIC_KEYS = "/etc/art32/public-keys"
 RESTORER_HOME = "/var/lib/art32/gnupg"
+_DRILLS = "/var/lib/art32-drill/engines"
+_SOCKETS = "/var/run/postgresql"
 _ROLES = {"keeper": "keeper", "restorer": "restorer"}
 _OWN_UNITS = {
     "web": ("nginx.service",),
@@ -61,6 +70,19 @@ def backed_up(config: InfraConfig) -> tuple[str, ...]:
     return tuple(duty for duty in config.duties if any(_sources(config, duty, UNKNOWN_ADDRESS)))
 
 
+def reporting(config: InfraConfig) -> tuple[str, ...]:
+    """Return the duties that send errors to Rollbar: all that reach the internet, if asked for."""
+    return tuple(one for one in config.duties if one != "restorer") if config.rollbar else ()
+
+
+def _expected(config: InfraConfig) -> list[str]:
+    return [
+        f"{duty}/{source['name']}"
+        for duty in config.duties
+        for source in _sources(config, duty, UNKNOWN_ADDRESS)
+    ]
+
+
 def _document(config: InfraConfig, duty: str, database: str) -> dict[str, Any]:
     role = _ROLES.get(duty, "writer")
     document: dict[str, Any] = {
@@ -89,8 +111,20 @@ def _document(config: InfraConfig, duty: str, database: str) -> dict[str, Any]:
     else:
         document["pins"] = {"roots": [_public_key(one) for one in config.backup.roots]}
         document["service"]["hosts"] = list(backed_up(config))
+    if duty == "db":
+        document["wal"] = {
+            "source": "databases",
+            "monitor": MONITOR_USER,
+            "signing": {"key_file": "/etc/credstore/art32.wal-signing-key"},
+        }
+    if role == "keeper":
+        document["service"]["keeper_namespace"] = naming.metric_namespace(config)
+        document["service"]["expected"] = _expected(config)
     if role == "restorer":
         document["restore"] = {"gnupg_home": RESTORER_HOME, "engine_user": "art32-engine"}
+        document["drill"] = {"directory": _DRILLS, "note": True}
+    if duty in reporting(config):
+        document["report"] = {"token_file": ROLLBAR_FILE, "environment": config.stack}
     return document
 
 
@@ -110,8 +144,14 @@ def _sources(config: InfraConfig, duty: str, database: str) -> Iterator[dict[str
         yield {
             "name": "databases",
             "kind": "postgresql",
-            "host": "/var/run/postgresql",
+            "host": _SOCKETS,
             "user": BACKUP_USER,
+        }
+        yield {
+            "name": "server",
+            "kind": "basebackup",
+            "host": _SOCKETS,
+            "user": REPLICATION_USER,
         }
     if duty == "dumper":
         yield {
@@ -121,6 +161,7 @@ def _sources(config: InfraConfig, duty: str, database: str) -> Iterator[dict[str
             "host": database,
             "user": BACKUP_USER,
             "ssl_root_certificate": RDS_CERTIFICATES,
+            "rds_iam_region": config.region,
         }
 
 

@@ -80,6 +80,18 @@ class Alarms(Component[InfraConfig]):
             "updates-pending",
         )
         self._event(
+            "run-failed",
+            {
+                "source": ["aws.ssm"],
+                "detail-type": ["EC2 Command Status-change Notification"],
+                "detail": {
+                    "document-name": [naming.prefixed(config, "run")],
+                    "status": ["Failed", "TimedOut"],
+                },
+            },
+            "health-red",
+        )
+        self._event(
             "shared-outside",
             {
                 "source": ["aws.access-analyzer"],

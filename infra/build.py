@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws.provider as provider
 
-from infra import naming, service_alarms
+from infra import agent_file, naming, service_alarms
 from infra.addresses import Addresses, AddressesArgs
 from infra.alarm_rules import MetricAlarm
 from infra.alarms import Alarms, AlarmsArgs
@@ -33,6 +33,7 @@ from infra.oncall import OnCall, OnCallArgs
 from infra.patching import Patching, PatchingArgs
 from infra.reachability import ENDPOINTS, endpoint_services
 from infra.release import Release, ReleaseArgs
+from infra.reports import Reports, ReportsArgs
 from infra.restorer import Restorer, RestorerArgs
 from infra.snapshots import Snapshots, SnapshotsArgs
 from infra.waf import Waf, WafArgs
@@ -97,6 +98,12 @@ class _Stack:
             )
         self.backups = BackupBucket("backup-bucket", BackupBucketArgs(config), self.options)
         self.identities = Identities("identities", IdentitiesArgs(config), self.options)
+        if config.rollbar:
+            Reports(
+                "reports",
+                ReportsArgs(config, self.keys.data.arn, self.identities.roles),
+                self.options,
+            )
         self.managed = self._managed_database() if config.db.form == "rds" else None
         self.release = Release(
             "release",
@@ -302,6 +309,11 @@ def _steps_by_hand(config: InfraConfig) -> list[str]:
     if config.dns_zone_id is None:
         steps.append("make the DNS records under `records_to_make`")
     if config.db.form == "rds":
-        steps.append("run the document that creates the role which dumps the database")
+        steps.append(
+            "have the role made that dumps the database: infra/README.md, `A managed database`"
+        )
+    if config.rollbar:
+        name = naming.prefixed(config, agent_file.ROLLBAR)
+        steps.append(f"put Rollbar's token for `post_server_item` into the empty secret {name}")
     steps.append("accept each machine's signing key on the keeper: art32 host accept")
     return steps

@@ -9,7 +9,7 @@ import pulumi_aws.iam as iam
 import pulumi_aws.ssm as ssm
 
 from infra import machine, naming
-from infra.agent_file import BACKUP_USER, DATABASE
+from infra.agent_file import BACKUP_USER, DATABASE, RDS_CERTIFICATES
 from infra.component import Component
 from infra.config.model import InfraConfig
 from infra.documents import allow, document
@@ -132,7 +132,8 @@ def setup_commands(
             ' escape(found["password"]))))\' >"$work/pgpass"',
         ),
         pulumi.Output.concat(
-            'PGPASSFILE="$work/pgpass" PGSSLMODE=require psql --no-psqlrc --quiet'
+            'PGPASSFILE="$work/pgpass" PGSSLMODE=verify-full'
+            f" PGSSLROOTCERT={RDS_CERTIFICATES} psql --no-psqlrc --quiet"
             f" --set ON_ERROR_STOP=1 --username art32_admin --dbname {DATABASE} --host ",
             address,
             " <<'SQL'",

@@ -19,7 +19,7 @@ from infra.config.model import InfraConfig
 from infra.documents import allow, document
 
 VERBS = (
-    *(f"backup {verb}" for verb in ("list", "prune", "run", "show", "verify")),
+    *(f"backup {verb}" for verb in ("ages", "list", "prune", "run", "show", "verify")),
     *(f"config {verb}" for verb in ("check", "show")),
     "doctor",
     *(f"drill {verb}" for verb in ("run", "status")),
@@ -27,6 +27,7 @@ VERBS = (
     *(f"host {verb}" for verb in ("enrol", "list")),
     *(f"logs {verb}" for verb in ("list", "prune", "rotate")),
     *(f"runbook {verb}" for verb in ("list", "show")),
+    *(f"service {verb}" for verb in ("apply", "list")),
 )
 """What may be run on many machines. A verb that is not named is refused: those that print what was
 backed up or logged (its output is kept in a log), those that wait for a person or never end, and
@@ -93,7 +94,7 @@ class Fleet(Component[InfraConfig]):
                     "OnMachinesOfTheStack",
                     "ssm:SendCommand",
                     naming.arn(config, "ec2", "instance/*"),
-                    condition={"StringEquals": {"aws:ResourceTag/Art32Stack": config.stack}},
+                    condition={"StringEquals": {"ssm:resourceTag/Art32Stack": config.stack}},
                 ),
                 allow(
                     "SeeHowItWent",

@@ -13,6 +13,8 @@ from infra import agent_file, host_guard, naming, reachability
 from infra.config.model import InfraConfig
 
 Files = Mapping[str, str]
+DEBIAN_POSTGRESQL = 15
+"""The major version of PostgreSQL that Debian 12 has."""
 DKIM_SELECTOR = "art32"
 """Under which name the public half of the mail server's key stands in the DNS."""
 
@@ -33,7 +35,8 @@ def _guard(config: InfraConfig, duty: str) -> Iterator[tuple[str, str]]:
     if duty == "restorer":  # isolated: it reaches no mirror, and lives for an hour
         return
     yield "etc/audit/rules.d/50-art32.rules", host_guard.audit_rules()
-    yield "etc/apt/apt.conf.d/52art32-upgrades", host_guard.upgrades(duty)
+    pgdg = duty == "dumper" and needs_pgdg(config)
+    yield "etc/apt/apt.conf.d/52art32-upgrades", host_guard.upgrades(duty, pgdg=pgdg)
     times = host_guard.reboot_times(config, duty).items()
     yield "etc/art32/reboot-times", "".join(f"{zone} {time}\n" for zone, time in times)
 
@@ -45,7 +48,10 @@ def _service(config: InfraConfig, duty: str) -> Iterator[tuple[str, str]]:
         case "db":
             yield "etc/art32/pg_hba.conf", postgresql_access(config)
             yield "etc/art32/pg_ident.conf", postgresql_users()
-            yield "etc/art32/postgresql.conf", postgresql_settings()
+            yield "etc/art32/postgresql.conf", postgresql_settings(config)
+        case "dumper" if needs_pgdg(config):
+            yield "etc/apt/sources.list.d/pgdg.sources", postgresql_packages()
+            yield "etc/art32/packages.list", f"postgresql-client-{major(config)}\n"
         case "mail":
             yield "etc/art32/main.cf", postfix_main(config)
             yield "etc/art32/opendkim.conf", opendkim(config)
@@ -72,13 +78,17 @@ def secrets(config: InfraConfig, duty: str) -> tuple[str, ...]:
 
     Each line is file, its owner, the unit that reads it, the secret's name.
     """
-    if duty != "mail":
-        return ()
-    relay, dkim = (naming.prefixed(config, "mail", name) for name in ("relay", "dkim"))
-    return (
-        f"/etc/postfix/relay root postfix.service {relay}",
-        f"/etc/dkimkeys/art32.private opendkim opendkim.service {dkim}",
-    )
+    found = []
+    if duty in agent_file.reporting(config) and config.backup.recipients:
+        name = naming.prefixed(config, agent_file.ROLLBAR)
+        found.append(f"{agent_file.ROLLBAR_FILE} root art32-report-drain.service {name}")
+    if duty == "mail":
+        relay, dkim = (naming.prefixed(config, "mail", name) for name in ("relay", "dkim"))
+        found += [
+            f"/etc/postfix/relay root postfix.service {relay}",
+            f"/etc/dkimkeys/art32.private opendkim opendkim.service {dkim}",
+        ]
+    return tuple(found)
 
 
 def nginx_site(config: InfraConfig) -> str:
@@ -111,6 +121,7 @@ def postgresql_access(config: InfraConfig) -> str:
         [
             "local   all  postgres                     peer",
             "local   all  all                          peer map=art32",
+            f"local   replication  {agent_file.REPLICATION_USER}  peer map=art32",
             f"hostssl all  all  {private}  scram-sha-256",
             f"hostssl all  all  {isolated}  scram-sha-256",
             "",
@@ -119,14 +130,32 @@ def postgresql_access(config: InfraConfig) -> str:
 
 
 def postgresql_users() -> str:
-    """Return pg_ident.conf: the agent's user is the role that dumps, everybody else is himself."""
-    role = agent_file.BACKUP_USER
-    return f"art32  art32-pg  {role}\nart32  root      {role}\nart32  /^(.*)$   \\1\n"
+    """Return pg_ident.conf: the agent's users are the roles that dump and copy, everybody else is
+    himself."""
+    wanted = (
+        ("art32-pg", agent_file.BACKUP_USER),
+        ("art32-pg", agent_file.REPLICATION_USER),
+        ("art32-health", agent_file.MONITOR_USER),
+        ("root", agent_file.BACKUP_USER),
+        ("root", agent_file.REPLICATION_USER),
+        ("root", agent_file.MONITOR_USER),
+    )
+    lines = [f"art32  {user}  {role}\n" for user, role in wanted]
+    return "".join([*lines, "art32  /^(.*)$  \\1\n"])
 
 
-def postgresql_settings() -> str:
-    """Return the server's settings: TLS, no statement in a log, a log that can be rotated."""
-    return """\
+_ARCHIVING = """\
+wal_level = replica
+archive_mode = on
+archive_command = '/usr/bin/art32 wal push %p'
+archive_timeout = 30s
+"""
+
+
+def postgresql_settings(config: InfraConfig) -> str:
+    """Return the server's settings: TLS, no statement in a log, a log that can be rotated; and the
+    write-ahead log archived, where there is an agent that takes it."""
+    settings = """\
 listen_addresses = '*'
 ssl = on
 log_statement = none
@@ -137,6 +166,29 @@ log_filename = 'postgresql.log'
 log_file_mode = 0640
 log_rotation_age = 0
 log_rotation_size = 0
+"""
+    return settings + (_ARCHIVING if config.backup.recipients else "")
+
+
+def major(config: InfraConfig) -> int:
+    """Return the managed database's major version."""
+    return int(config.db.version.partition(".")[0])
+
+
+def needs_pgdg(config: InfraConfig) -> bool:
+    """Tell whether the database is newer than Debian's own client, which then cannot dump it."""
+    return config.db.form == "rds" and major(config) > DEBIAN_POSTGRESQL
+
+
+def postgresql_packages() -> str:
+    """Return where PostgreSQL's own packages come from. Their key comes with Debian's
+    postgresql-common, so it is Debian that vouches for it."""
+    return """\
+Types: deb
+URIs: https://apt.postgresql.org/pub/repos/apt
+Suites: bookworm-pgdg
+Components: main
+Signed-By: /usr/share/postgresql-common/pgdg/apt.postgresql.org.asc
 """
 
 

@@ -10,7 +10,7 @@ from infra.config.model import InfraConfig
 METADATA = "169.254.169.254"
 METADATA_USERS: Mapping[str, tuple[str, ...]] = {
     "web": ("art32-doctor", "art32-files", "art32-logs", "art32-publish"),
-    "db": ("art32-doctor", "art32-logs", "art32-pg", "art32-publish"),
+    "db": ("art32-doctor", "art32-logs", "art32-pg", "art32-publish", "art32-wal"),
     "mail": ("art32-doctor", "art32-logs", "art32-publish"),
     "dumper": ("art32-doctor", "art32-pg", "art32-publish"),
     "keeper": ("art32-keeper", "art32-publish"),
@@ -126,8 +126,11 @@ def audit_rules() -> str:
     )
 
 
-def upgrades(duty: str) -> str:
-    """Return how unattended-upgrades installs: security alone, a restart in the duty's window."""
+def upgrades(duty: str, *, pgdg: bool = False) -> str:
+    """Return how unattended-upgrades installs: security alone, a restart in the duty's window.
+
+    PostgreSQL's own packages (`pgdg`) know no suite for security: what is newest there is."""
+    more = ['  "origin=apt.postgresql.org,codename=${distro_codename}-pgdg";'] if pgdg else []
     return "\n".join(
         [
             'APT::Periodic::Update-Package-Lists "1";',
@@ -137,6 +140,7 @@ def upgrades(duty: str) -> str:
             "Unattended-Upgrade::Origins-Pattern {",
             '  "origin=Debian,codename=${distro_codename},label=Debian-Security";',
             '  "origin=Debian,codename=${distro_codename}-security,label=Debian-Security";',
+            *more,
             "};",
             'Unattended-Upgrade::Automatic-Reboot "true";',
             'Unattended-Upgrade::Automatic-Reboot-WithUsers "true";',

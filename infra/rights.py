@@ -75,8 +75,15 @@ def keeper(config: InfraConfig) -> tuple[Statement, ...]:
 
 
 def restorer(config: InfraConfig) -> tuple[Statement, ...]:
-    """Return the rights of whoever decrypts: reading, nothing else."""
-    return _read(config)
+    """Return the rights of whoever decrypts: reading, and notes of what its drills came to."""
+    return (
+        *_read(config),
+        allow(
+            "NoteDrills",
+            "s3:PutObject",
+            naming.bucket_arn(config, "backups", f"{config.stack}/evidence/drills/*"),
+        ),
+    )
 
 
 def break_glass(config: InfraConfig) -> tuple[Statement, ...]:

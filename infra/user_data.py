@@ -30,7 +30,7 @@ PACKAGES = {
     "web": f"{_COMMON} nginx ssl-cert",
     "db": f"{_COMMON} postgresql ssl-cert",
     "mail": f"{_COMMON} opendkim postfix ssl-cert",
-    "dumper": f"{_COMMON} postgresql-client",
+    "dumper": f"{_COMMON} postgresql-client postgresql-common",
     "keeper": _COMMON,
     "restorer": "",
 }

@@ -114,7 +114,7 @@ class Database(Section):
     standby: Literal["none", "zone"] = key(
         "`zone`: the managed database keeps a standby in a second zone.", "zone"
     )
-    version: Annotated[str, Field(pattern=r"^1[3-9](?:\.[0-9]+)?$")] = key(
+    version: Annotated[str, Field(pattern=r"^1[4-9](?:\.[0-9]+)?$")] = key(
         "Major version of PostgreSQL. A server takes Debian's own, 15.", "17", "17"
     )
     generations: Generations = key(
@@ -295,6 +295,12 @@ class InfraConfig(Section):
     ephemeral: bool = key(
         "A test stack that `pulumi destroy` removes with its data. Fixed at the first `up`, "
         "refused for production.",
+        True,
+        False,
+    )
+    rollbar: bool = key(
+        "Errors and failing checks go to Rollbar, without personal data: the stack makes an empty "
+        "secret for the project's access token.",
         True,
         False,
     )

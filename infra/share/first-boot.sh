@@ -123,16 +123,44 @@ install_release() {
     [ -f "$sums" ] || continue
     (
       cd "$(dirname "$sums")"
-      grep -E "_($architecture|all)\.deb\$|  rds-ca\.pem\$" SHA256SUMS >wanted
+      # what lies below the name of a duty is for that duty alone
+      grep -E "  ($ART32_DUTY/)?[^/]*_($architecture|all)\.deb\$|  rds-ca\.pem\$" SHA256SUMS >wanted
       fetch_all wanted "$(dirname "$sums")/"
-      apt-get -qq -y --allow-downgrades install ./*.deb || dpkg --install ./*.deb
+      install_packages
       if [ -f rds-ca.pem ]; then install -D -m 0644 rds-ca.pem "$root/etc/art32/rds-ca.pem"; fi
     )
   done
   # Each file lies under its place on the machine.
   (cd "$own" && find etc -type f -exec install -D -m 0644 {} "$root/{}" \;)
+  install_named_packages
   guard
   hand_over
+}
+
+# Those of the release as they are; of those of the duty what is newer than what is there.
+install_packages() {
+  local file name files=(./*.deb)
+  for file in ./"$ART32_DUTY"/*.deb; do
+    [ -f "$file" ] || continue
+    name=$(dpkg-deb --field "$file" Package)
+    if dpkg --compare-versions "$(dpkg-deb --field "$file" Version)" gt \
+      "$(dpkg-query --show --showformat '${Version}' "$name" 2>/dev/null || true)"; then
+      files+=("$file")
+    fi
+  done
+  DEBIAN_FRONTEND=noninteractive apt-get -qq -y --allow-downgrades --no-install-recommends \
+    install "${files[@]}" || dpkg --install "${files[@]}"
+}
+
+# What the stack's own sources of packages bring, once their files are in place.
+install_named_packages() {
+  local list="$root/etc/art32/packages.list" name missing=()
+  [ -f "$list" ] || return 0
+  while read -r name; do
+    dpkg-query --show --showformat '${db:Status-Status}\n' "$name" 2>/dev/null |
+      grep -qx installed || missing+=("$name")
+  done <"$list"
+  [ "${#missing[@]}" -eq 0 ] || { apt-get -qq update && apt-get -qq -y install "${missing[@]}"; }
 }
 
 # The firewall, the audit's rules and the window for restarts, each as the stack's files say.
@@ -233,8 +261,16 @@ configure_service() {
       systemctl restart postgresql
       runuser -u postgres -- psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 <<'SQL'
 DO $$ BEGIN CREATE ROLE art32_backup LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+DO $$ BEGIN CREATE ROLE art32_replication LOGIN REPLICATION;
+  EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+DO $$ BEGIN CREATE ROLE art32_monitor LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
 GRANT pg_read_all_data TO art32_backup;
+GRANT pg_monitor TO art32_monitor;
 SQL
+      ;;
+    restorer)
+      # their programs are for drills; none of their own servers is wanted
+      systemctl --quiet disable --now postgresql.service mariadb.service 2>/dev/null || true
       ;;
     mail)
       [ -f "$own/postfix/relay" ] || install -m 0600 /dev/null "$own/postfix/relay"

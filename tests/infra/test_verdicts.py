@@ -85,6 +85,7 @@ for who in WRITERS:
         (who, "s3:PutObject", f"{STACK}/enroll/AROAEXAMPLE:i-another/key.asc", "once", False),
         (who, "s3:PutObject", f"{STACK}/keeper/1", "once", False),
         (who, "s3:PutObject", f"{STACK}/pins/1", "once", False),
+        (who, "s3:PutObject", f"{STACK}/evidence/drills/{who}/data/1.json", "once", False),
         (who, "s3:PutObject", f"production/{who}/1", "once", False),
         *(
             (who, "s3:PutObject", f"{STACK}/{who}/1", header, False)
@@ -143,6 +144,9 @@ TABLE += [
     ("restorer", "s3:DeleteObjectVersion", f"{STACK}/web/1", "plain", False),
     ("restorer", "s3:BypassGovernanceRetention", f"{STACK}/web/1", "plain", False),
     ("restorer", "s3:PutObject", f"{STACK}/pins/1", "once", False),
+    ("restorer", "s3:PutObject", f"{STACK}/evidence/drills/web/data/1.json", "once", True),
+    ("restorer", "s3:PutObject", f"{STACK}/evidence/drills/web/data/1.json", "plain", False),
+    ("restorer", "s3:PutObject", f"{STACK}/evidence/1.json", "once", False),
     ("breakglass", "s3:DeleteObjectVersion", f"{STACK}/web/1", "plain", True),
     ("breakglass", "s3:BypassGovernanceRetention", f"{STACK}/web/1", "plain", True),
     # whoever may do everything in the account is held by the bucket's own policy

@@ -306,11 +306,88 @@ def test_a_mail_server_takes_mail_on_the_submission_port(machine: Machine, etc: 
     assert (etc / "postfix/relay").stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("duty", ["keeper", "restorer", "dumper"])
+@pytest.mark.parametrize("duty", ["keeper", "dumper"])
 def test_a_machine_without_a_service_starts_none(machine: Machine, etc: Path, duty: str) -> None:
     machine.settings["ART32_DUTY"] = duty
     done = machine.run("configure_service")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_servers_that_came_with_the_restorer_s_programs_do_not_run(
+    machine: Machine, etc: Path
+) -> None:
+    machine.settings["ART32_DUTY"] = "restorer"
+    done = machine.run("configure_service")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "--quiet disable --now postgresql.service mariadb.service\n"
+
+
+def deb(place: Path, name: str, version: str) -> Path:
+    """Build a package of nothing."""
+    tree = place / f"tree-{name}-{version}"
+    (tree / "DEBIAN").mkdir(parents=True)
+    (tree / "DEBIAN" / "control").write_text(
+        f"Package: {name}\nVersion: {version}\nArchitecture: all\n"
+        "Maintainer: Tests <tests@example.org>\nDescription: nothing\n"
+    )
+    file = place / f"{name}_{version}_all.deb"
+    command = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", str(tree), str(file)]
+    subprocess.run(command, check=True, capture_output=True)
+    return file
+
+
+def test_a_duty_s_own_packages_are_for_it_alone_and_no_older_one_is_installed(
+    machine: Machine, store: S3Server
+) -> None:
+    work = machine.directory / "work"
+    files = {
+        "": deb(machine.directory, "art32", "1.0"),
+        "restorer/": deb(machine.directory, "engine", "2.0"),
+        # what the image has is newer than that
+        "restorer/older-": deb(machine.directory, "dpkg", "0.1"),
+    }
+    sums = ""
+    for place, file in files.items():
+        name = f"{place}{file.name}"
+        put(store, f"shared/r/{name}", file.read_bytes())
+        sums += f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {name}\n"
+    release = put(store, "shared/r/SHA256SUMS", sums.encode())
+    machine.settings |= {
+        "ART32_STACK": "prod",
+        "ART32_DUTY": "restorer",
+        "ART32_PARAMETER": "/p",
+        "ART32_WORK": str(work),
+        "ART32_ROOT": str(machine.directory / "root"),
+    }
+    machine.programs |= {
+        "apt-get": 'printf "%s\\n" "${@: -2}"',
+        "systemctl": "exit 0",
+        "nft": "exit 0",
+        "augenrules": "exit 0",
+    }
+
+    def installed(duty: str) -> list[str]:
+        machine.settings["ART32_DUTY"] = duty
+        own = put(store, f"stacks/prod/{duty}/etc/file", b"x")
+        given = f"parameter() {{ printf %s {shlex.quote(release + own)}; }}\ninstall_release"
+        done = machine.run(given)
+        assert done.returncode == 0, done.stderr
+        return [one for one in done.stdout.splitlines() if one.endswith(".deb")]
+
+    assert installed("restorer") == ["./art32_1.0_all.deb", "./restorer/engine_2.0_all.deb"]
+    assert installed("web") == ["./art32_1.0_all.deb"]
+
+
+def test_what_the_stack_names_is_installed_unless_it_is_there(machine: Machine, etc: Path) -> None:
+    machine.programs |= {"apt-get": 'echo "apt-get $*"'}
+    (etc / "art32/packages.list").write_text("dpkg\n")
+    assert machine.run("install_named_packages").stdout == ""
+    (etc / "art32/packages.list").write_text("dpkg\npostgresql-client-99\n")
+    done = machine.run("install_named_packages")
+    assert (done.returncode, done.stdout.splitlines()) == (
+        0,
+        ["apt-get -qq update", "apt-get -qq -y install postgresql-client-99"],
+    )
 
 
 @pytest.fixture

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from agent.backup.drill import noted
 from agent.config.load import load
+from agent.config.sources import PostgreSQLSource
 from agent.errors import Art32Error
-from infra import agent_file, host_files, host_guard, rights, user_data
+from infra import agent_file, host_files, host_guard, naming, rights, user_data
 from infra.config import InfraConfig
 from tests.fixtures.stacks import HA, MAIL_SERVER, RELEASE, SOVEREIGN, stack
 
@@ -23,7 +25,9 @@ ROOT = Path(__file__).parent.parent.parent.parent
 SHARE = ROOT / "agent" / "share"
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 MANAGED = stack(**RELEASE)
-SERVERS = stack(**MAIL_SERVER, **RELEASE, dbForm="server", webData="volume", webMaximum=1)
+SERVERS = stack(
+    **MAIL_SERVER, **RELEASE, dbForm="server", webData="volume", webMaximum=1, rollbar=True
+)
 MACHINES = [
     *(pytest.param(SERVERS, duty, id=duty) for duty in SERVERS.duties),
     pytest.param(MANAGED, "dumper", id="dumper"),
@@ -54,6 +58,12 @@ def sections(path: Path) -> configparser.ConfigParser:
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read_string(path.read_text())
     return parser
+
+
+def sections_of(unit: str, key: str) -> str:
+    """Return all values of a key of a unit, in one line."""
+    text = (SHARE / "systemd" / unit).read_text()
+    return " ".join(re.findall(rf"^{key}=(.*)$", text, re.M))
 
 
 def template(unit: str) -> str:
@@ -125,15 +135,22 @@ def test_each_duty_runs_only_what_it_is_for() -> None:
     def own(duty: str) -> set[str]:
         found = agent_file.enabled_units(SERVERS, duty)
         common = {"art32-health.timer", "art32-health-publish.timer"}
+        common |= {"art32-report-drain.timer"} if duty != "restorer" else set()
         assert common <= set(found)
         return set(found) - common
 
     writer = {"art32-enrol.timer", "art32-doctor.timer"}
     writer |= {"art32-logs-rotate.timer", "art32-logs-digest.timer"}
     assert own("web") == {*writer, "art32-backup-directory@data.timer"}
-    assert own("db") == {*writer, "art32-backup-postgresql@databases.timer"}
+    assert own("db") == {
+        *writer,
+        "art32-backup-postgresql@databases.timer",
+        "art32-backup-basebackup@server.timer",
+        "art32-wal.socket",
+    }
     assert own("mail") == writer
     assert own("keeper") == {
+        "art32-ages.timer",
         *("art32-prune.timer", "art32-logs-prune.timer"),
         *("art32-verify@web.timer", "art32-verify@db.timer"),
     }
@@ -156,6 +173,7 @@ def test_the_metadata_service_answers_the_users_of_the_units_that_need_it(
         if "IPAddressDeny" not in found and found.get("User", "root") != "root":
             users.add(found["User"])
     allowed = set(host_guard.METADATA_USERS[duty])
+    users.discard("art32-report")  # it talks to Rollbar, and AWS is nothing to it
     # a stateless web server has no directory to back up
     assert users <= allowed
     assert allowed - users <= {"art32-files"}
@@ -195,6 +213,104 @@ def test_no_file_holds_a_secret_or_lies_outside_of_etc(config: InfraConfig, duty
         assert ".." not in path
         assert text.endswith("\n")
         assert not re.search(r"PRIVATE KEY|AKIA|password\s*=\s*\S", text), path
+
+
+def test_the_dumper_logs_in_by_a_token_and_only_verified() -> None:
+    (source,) = agent_file.configuration(MANAGED, "dumper").sources
+    assert isinstance(source, PostgreSQLSource)
+    assert (source.rds_iam_region, source.user) == (MANAGED.region, agent_file.BACKUP_USER)
+    assert source.password_file is None
+    assert str(source.ssl_root_certificate) == agent_file.RDS_CERTIFICATES
+
+
+def test_a_database_server_archives_its_log_with_a_key_of_the_service_s_own() -> None:
+    found = agent_file.configuration(SERVERS, "db")
+    assert found.wal is not None
+    assert found.wal.signing is not None
+    assert found.signing is not None
+    assert found.wal.signing.key_file != found.signing.key_file
+    # as the unit names it
+    service = sections_of("art32-wal.service", "LoadCredential")
+    assert found.wal.signing.key_file.name in service
+    settings = host_files.files(SERVERS, "db")["etc/art32/postgresql.conf"]
+    assert "archive_command = '/usr/bin/art32 wal push %p'" in settings
+    assert str(found.wal.socket) in (SHARE / "systemd" / "art32-wal.socket").read_text()
+    # without an agent nothing takes the log, and it would fill the disk
+    bare = stack(dbForm="server")
+    assert "archive" not in host_files.files(bare, "db")["etc/art32/postgresql.conf"]
+
+
+def test_each_role_of_the_database_is_made_and_let_in() -> None:
+    users = host_files.postgresql_users()
+    made = re.findall(r"CREATE ROLE (\w+)", user_data.SCRIPT.read_text())
+    config = agent_file.configuration(SERVERS, "db")
+    wanted = {one.user for one in config.sources if hasattr(one, "user")}
+    assert config.wal is not None
+    wanted.add(config.wal.monitor)
+    assert wanted == set(made)
+    for role in wanted:
+        assert re.search(rf"^art32  art32-\w+  {role}$", users, re.M), role
+    # who looks at the server's health sees no data
+    assert re.findall(r"^art32  art32-health  (\w+)$", users, re.M) == [config.wal.monitor]
+    assert f"GRANT pg_read_all_data TO {agent_file.BACKUP_USER};" in user_data.SCRIPT.read_text()
+
+
+def test_the_keeper_expects_every_source_and_alone_has_its_namespace() -> None:
+    for config in (SERVERS, MANAGED):
+        keeper = agent_file.configuration(config, "keeper").service
+        sources = [
+            f"{duty}/{source.name}"
+            for duty in config.duties
+            for source in agent_file.configuration(config, duty).sources
+        ]
+        assert list(keeper.expected) == sources
+        assert keeper.keeper_namespace == naming.metric_namespace(config)
+        for duty in config.duties:
+            may = str(list(rights.of(config, duty)))
+            other = agent_file.configuration(config, duty).service.keeper_namespace
+            assert (f"'{naming.metric_namespace(config)}'" in may) == (duty == "keeper"), duty
+            assert (other is not None) == (duty == "keeper"), duty
+
+
+def test_the_restorer_drills_where_its_unit_may_write_and_notes_where_its_role_may() -> None:
+    found = agent_file.configuration(SERVERS, "restorer").drill
+    assert found.note
+    writable = sections_of("art32-drill@.service", "ReadWritePaths")
+    assert any(found.directory.is_relative_to(one.lstrip("-")) for one in writable.split())
+    assert re.search(
+        rf"^d {re.escape(str(found.directory))} ",
+        (SHARE / "tmpfiles.d" / "art32.conf").read_text(),
+        re.M,
+    )
+    assert f"/{SERVERS.stack}/{noted.DIRECTORY}*" in str(list(rights.of(SERVERS, "restorer")))
+
+
+def test_who_reports_may_read_the_token_that_its_configuration_names() -> None:
+    for duty in SERVERS.duties:
+        report = agent_file.configuration(SERVERS, duty).report
+        listed = [one.split() for one in host_files.secrets(SERVERS, duty)]
+        files = {line[0]: line[3] for line in listed}
+        assert (report.token_file is not None) == (duty != "restorer"), duty
+        if report.token_file is not None:
+            assert files[str(report.token_file)] == "art32-prod-rollbar"
+            assert (SHARE / "systemd" / listed[0][2]).is_file()
+    assert agent_file.configuration(MANAGED, "web").report.token_file is None
+    assert host_files.secrets(MANAGED, "web") == ()
+
+
+def test_a_newer_database_is_dumped_by_programs_as_new() -> None:
+    files = host_files.files(MANAGED, "dumper")
+    assert files["etc/art32/packages.list"] == "postgresql-client-17\n"
+    source = files["etc/apt/sources.list.d/pgdg.sources"]
+    # Debian's own package brings the key
+    key = re.findall(r"^Signed-By: (\S+)$", source, re.M)
+    assert key == ["/usr/share/postgresql-common/pgdg/apt.postgresql.org.asc"]
+    assert "postgresql-common" in user_data.PACKAGES["dumper"].split()
+    assert "apt.postgresql.org" in files["etc/apt/apt.conf.d/52art32-upgrades"]
+    debian = stack(**RELEASE, dbVersion="15")
+    assert not {"etc/art32/packages.list", "etc/apt/sources.list.d/pgdg.sources"} & set(
+        host_files.files(debian, "dumper")
+    )
 
 
 def test_toml_keeps_what_could_be_taken_for_syntax() -> None:

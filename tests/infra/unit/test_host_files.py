@@ -95,6 +95,7 @@ def test_postgresql_reads_who_may_connect(postgresql: PostgreSQLServer) -> None:
     assert rows.splitlines() == [
         "local||peer|",
         "local||peer|",
+        "local||peer|",
         f"hostssl|10.32.64.0|scram-sha-256|{without}",
         f"hostssl|10.32.192.0|scram-sha-256|{without}",
     ]
