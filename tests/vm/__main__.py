@@ -4,6 +4,7 @@ The tree is made by debootstrap once and kept under build/vm; a run makes a disk
 package and `guest.py` over with NoCloud user-data, and reads what the machine says on its serial
 line. With KVM it takes a minute or two, without several. Where it cannot be done it says `units
 not run` and why. `--container` takes systemd-nspawn instead: faster, another kernel's word.
+`--first-boot` boots another machine instead, by what a stack hands over (`first_boot.py`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 from infra import host_guard
 from tests.fixtures import s3
 from tests.fixtures.stacks import stack
+from tests.vm import cloud, first_boot
 
 ROOT = Path(__file__).parents[2]
 PLACE = ROOT / "build" / "vm"
@@ -59,10 +61,10 @@ def require(container: bool) -> None:
             raise NotRun(f"`{program}` is not installed: apt-get install {package}")
 
 
-def tree() -> Path:
+def tree(packages: str = PACKAGES, name: str = "tree") -> Path:
     """Return the root file system, made when it is not there or other packages are wanted."""
-    made, stamp = PLACE / "tree", PLACE / "made-of"
-    if stamp.is_file() and stamp.read_text() == PACKAGES:
+    made, stamp = PLACE / name, PLACE / ("made-of" if name == "tree" else f"{name}-made-of")
+    if stamp.is_file() and stamp.read_text() == packages:
         return made
     print("making the tree of the machine, once: some minutes", flush=True)
     shutil.rmtree(made, ignore_errors=True)
@@ -70,14 +72,14 @@ def tree() -> Path:
     with (PLACE / "debootstrap.log").open("wb") as log:
         try:
             run(
-                *("debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm"),
+                *("debootstrap", "--variant=minbase", f"--include={packages}", "bookworm"),
                 *(made, MIRROR),
                 stdout=log,
                 stderr=log,
             )
         except subprocess.CalledProcessError as error:
             raise NotRun(f"debootstrap failed: {PLACE}/debootstrap.log") from error
-    stamp.write_text(PACKAGES)
+    stamp.write_text(packages)
     return made
 
 
@@ -150,11 +152,11 @@ def hand_over(root: Path) -> None:
     )
 
 
-def machine(root: Path) -> list[str]:
+def machine(root: Path, *more: str, size: str = "4G") -> list[str]:
     """Return the command that boots it in QEMU."""
     disk = PLACE / "disk.img"
     disk.unlink(missing_ok=True)
-    run("mkfs.ext4", "-q", "-F", "-d", root, disk, "4G")
+    run("mkfs.ext4", "-q", "-F", "-d", root, disk, size)
     boot = root / "boot"
     (kernel,), (initrd,) = boot.glob("vmlinuz-*"), boot.glob("initrd.img-*")
     for path in (kernel, initrd):
@@ -166,6 +168,7 @@ def machine(root: Path) -> list[str]:
         *("-kernel", str(PLACE / "vmlinuz"), "-initrd", str(PLACE / "initrd.img")),
         *("-append", "root=/dev/vda rw console=ttyS0 quiet panic=-1"),
         *("-drive", f"file={disk},if=virtio,format=raw,cache=unsafe"),
+        *more,
     ]
 
 
@@ -198,20 +201,53 @@ def watch(command: list[str]) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.vm")
     parser.add_argument("--container", action="store_true", help="systemd-nspawn, not QEMU")
-    container: bool = parser.parse_args().container
+    parser.add_argument("--first-boot", action="store_true", help="what a stack hands over")
+    options = parser.parse_args()
+    container: bool = options.container
     try:
         require(container)
+        if options.first_boot:
+            return boot_for_the_first_time(container)
         lower = tree()
     except NotRun as reason:
         print(f"units not run: {reason}")
         return 0
     with mounted(lower) as root:
         hand_over(root)
+        return ended(watch(contained(root) if container else machine(root)))
+
+
+def contained(root: Path) -> list[str]:
+    """Return the command that boots it in systemd-nspawn."""
+    options = ("--register=no", "--keep-unit", "--private-network", "--capability=all")
+    return ["systemd-nspawn", "--boot", "--directory", str(root), *options]
+
+
+def boot_for_the_first_time(container: bool) -> int:
+    """Boot a machine by a stack's user-data; raise NotRun."""
+    if sys.version_info[:2] != (3, 11):
+        raise NotRun("moto is copied into the machine, whose Python is 3.11")
+    lower = tree(first_boot.PACKAGES, "image")
+    archive = first_boot.mirror(PLACE)
+    with mounted(lower) as root, tempfile.TemporaryDirectory() as scratch:
+        work = Path(scratch)
+        packages(work)
+        built = work / "art32_0_amd64.deb"
+        (work / "art32.deb").rename(built)
+        first_boot.prepare(root, built, archive, work / "more", disk=not container)
         if container:
-            options = ("--register=no", "--keep-unit", "--private-network", "--capability=all")
-            failed = watch(["systemd-nspawn", "--boot", "--directory", str(root), *options])
-        else:
-            failed = watch(machine(root))
+            return ended(watch(contained(root)))
+        volume = PLACE / "volume.img"
+        volume.unlink(missing_ok=True)
+        with volume.open("wb") as file:
+            file.truncate(2 << 30)
+        drive = ("-drive", f"file={volume},if=none,id=data,format=raw,cache=unsafe")
+        device = ("-device", f"nvme,drive=data,serial={cloud.VOLUME.replace('-', '')}")
+        return ended(watch(machine(root, *drive, *device, size="6G")))
+
+
+def ended(failed: int) -> int:
+    """Return the exit status for the number of what failed."""
     if failed < 0:
         print(f"units not run to their end: {PLACE}/console.log")
         return 1
