@@ -49,8 +49,8 @@ def render(config: InfraConfig, duty: str, database: str = UNKNOWN_ADDRESS) -> s
 
     `database` is the address of the managed database, for the duty that dumps it.
     """
+    configuration(config, duty)
     document = _document(config, duty, database)
-    load.parse(document, origin=f"agent.toml of {duty}")
     head = f"# Rendered by the stack `{config.stack}`; changes here last until the next release.\n"
     return head + "\n".join(_toml(document)) + "\n"
 
