@@ -18,7 +18,7 @@ from tests.fixtures.databases import (
     PASSWORD,
     SERVER_USER,
     PostgreSQLServer,
-    _give,
+    give,
     postgresql_server,
     short_directory,
 )
@@ -175,7 +175,7 @@ def managed(tmp_path: Path) -> Iterator[tuple[PostgreSQLServer, Path]]:
             "local all all trust\nhostssl all all all scram-sha-256\nhost all all all reject\n"
         )
         for path in (key, authorities, hba):
-            _give(path)
+            give(path)
         settings = {
             "ssl": "on",
             "ssl_cert_file": str(authorities),
@@ -213,7 +213,7 @@ def test_a_backup_is_poured_into_a_managed_database(
     secret = authorities.with_name("pgpass")
     secret.write_text(f"localhost:{server.port}:*:art32_admin:{PASSWORD}\n")
     secret.chmod(0o600)
-    _give(secret)
+    give(secret)
     values = {
         "SOURCE": "app",
         "BACKUP_HOST": site.host,
