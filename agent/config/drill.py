@@ -23,6 +23,13 @@ class DrillCheck(Section):
         description="Its host; without it: this one.",
         examples=["db1"],
     )
+    database: str | None = Field(
+        None,
+        min_length=1,
+        description="Of a source of all databases: the one of which this is asked; without it, of "
+        "each that has no table of its own.",
+        examples=["crm"],
+    )
     assertions: tuple[str, ...] = Field(
         (),
         description="Queries that must each answer with one row of one column that is true.",
@@ -95,14 +102,17 @@ class Drill(Section):
 
     @model_validator(mode="after")
     def _distinct(self) -> Drill:
-        names = [(check.host, check.source) for check in self.checks]
+        names = [(check.host, check.source, check.database) for check in self.checks]
         if len(set(names)) != len(names):
-            raise ValueError("a source has two tables of `drill.checks`")
+            raise ValueError("a source, or a database of it, has two tables of `drill.checks`")
         return self
 
-    def check(self, host: str, source: str, *, this_host: str) -> DrillCheck:
-        """Return what the source of a host must show; nothing particular when not configured."""
-        for one in self.checks:
-            if (one.host or this_host, one.source) == (host, source):
-                return one
-        return DrillCheck(source=source, host=host)
+    def check(
+        self, host: str, source: str, *, this_host: str, database: str | None = None
+    ) -> DrillCheck:
+        """Return what the source of a host, or a database of it, must show; nothing particular when
+        that is not configured."""
+        mine = [one for one in self.checks if (one.host or this_host, one.source) == (host, source)]
+        own = [one for one in mine if one.database is not None and one.database == database]
+        general = [one for one in mine if one.database is None]
+        return next(iter([*own, *general]), DrillCheck(source=source, host=host))

@@ -9,9 +9,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from agent import files
+from agent import files, output
+from agent.backup.manifest import Details
 from agent.errors import Art32Error, Code
 
+#: Servers, with the bytes that an empty one takes.
+_SERVERS = {"postgresql": 96 << 20, "mysql": 256 << 20}
+_FULL = 4 << 20
 _LOCKS = "????????.lock"
 
 
@@ -41,6 +45,32 @@ def held(directory: Path) -> Iterator[Path]:
                 hint="name another one as `drill.directory`: it needs room for the largest source",
             ) from error
         yield place
+
+
+def require_room(directory: Path, details: Details) -> None:
+    """Raise DISK when a backup cannot find room there: a server needs some to begin with, and the
+    values in a dump are at least half as large in its tables."""
+    database = details.kind in _SERVERS
+    needed = details.plain_bytes // 2 + _SERVERS[details.kind] if database else details.plain_bytes
+    free = shutil.disk_usage(directory).free
+    if free < needed:
+        raise _too_small(directory, f"it needs {output.size(needed)} and has {output.size(free)}")
+
+
+def explained(directory: Path, error: Art32Error) -> Art32Error:
+    """Return what a drill failed of: a server that ran out of room has other words for it."""
+    with contextlib.suppress(OSError):
+        if error.code is not Code.DISK and shutil.disk_usage(directory).free < _FULL:
+            return _too_small(directory, "it is full")
+    return error
+
+
+def _too_small(directory: Path, why: str) -> Art32Error:
+    return Art32Error(
+        Code.DISK,
+        f"there is too little room for this drill in `{directory.parent}`: {why}",
+        hint="name a directory on a larger disk as `drill.directory`",
+    )
 
 
 def left(directory: Path) -> list[Path]:

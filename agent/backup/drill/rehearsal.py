@@ -46,7 +46,8 @@ class Occasion:
 class Rehearsal:
     """What a drill has shown. Seconds of wall time by phase; `loss` are the seconds between the
     newest row and the end of the backup's time, None where no query for it is configured.
-    `backup` is None where there was none to drill. `recorded` is what the ledger got."""
+    `backup` is None where there was none to drill. `member` is for the screen, `recorded` is what
+    the ledger got."""
 
     host: str
     source: str
@@ -54,6 +55,7 @@ class Rehearsal:
     parts: int = 1
     backup: Backup | None = None
     kind: str | None = None
+    member: str = ""
     checks: list[Check] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     plain_bytes: int = 0
@@ -117,10 +119,13 @@ def rehearse(
     done = Rehearsal(host, source, occasion.campaign, occasion.parts, backup)
     if fresh is not None:
         done.checks.append(fresh)
-    wanted = config.drill.check(host, source, this_host=config.host)
     try:
         with place.held(config.drill.directory) as directory:
-            _Drill(config, store, ledger, wanted, occasion, done).run(backup, directory, progress)
+            drill = _Drill(config, store, ledger, occasion, done)
+            try:
+                wanted = drill.run(backup, directory, progress)
+            except Art32Error as error:
+                raise place.explained(directory, error) from error
         if wanted.maximum_minutes is not None:
             within = done.total <= wanted.maximum_minutes * 60
             done.checks.append(Check("time", within, output.duration(done.total)))
@@ -148,12 +153,12 @@ class _Drill:
     config: Configuration
     store: Store
     ledger: Ledger
-    wanted: DrillCheck
     occasion: Occasion
     done: Rehearsal
 
-    def run(self, backup: Backup, directory: Path, progress: Callable[[int], None]) -> None:
-        """Restore into an engine in a directory, and look at what came back."""
+    def run(self, backup: Backup, directory: Path, progress: Callable[[int], None]) -> DrillCheck:
+        """Restore into an engine in a directory, look at what came back, and return what it had to
+        show."""
         done, user = self.done, self.config.restore.engine_user
         engines: list[tuple[Engine, Details]] = []
         begun = clock.monotonic()
@@ -161,7 +166,8 @@ class _Drill:
 
             def request(details: Details) -> RestoreRequest:
                 started = clock.monotonic()
-                done.kind = details.kind
+                done.kind, done.member = details.kind, details.member
+                place.require_room(directory, details)
                 engine = stack.enter_context(kind(details.kind).engine(directory, user, details))
                 done.seconds["engine"] = clock.monotonic() - started
                 engines.append((engine, details))
@@ -182,14 +188,25 @@ class _Drill:
             done.plain_bytes = restored.plain_bytes
             done.warnings += restored.warnings
             self._origin(backup, details)
+            wanted = self._wanted(details)
             started = clock.monotonic()
-            done.checks += engine.examine(details, self.wanted)
-            newest = engine.newest_row(self.wanted)
+            done.checks += engine.examine(details, wanted)
+            newest = engine.newest_row(wanted)
             done.seconds["checks"] = clock.monotonic() - started
             if newest is not None:
-                self._loss(newest)
+                self._loss(newest, wanted)
+        return wanted
 
-    def _loss(self, newest: datetime) -> None:
+    def _wanted(self, details: Details) -> DrillCheck:
+        _, colon, database = details.member.partition(":")
+        return self.config.drill.check(
+            self.done.host,
+            self.done.source,
+            this_host=self.config.host,
+            database=database if colon else None,
+        )
+
+    def _loss(self, newest: datetime, wanted: DrillCheck) -> None:
         """Measure what would have been lost had the live server ended just before the next backup,
         or, of the newest one, had it ended now."""
         end = self.occasion.until or clock.now()
@@ -201,8 +218,8 @@ class _Drill:
             lost = output.duration(max(loss, 0))
             until = "" if self.occasion.until is None else " at the end of its time"
             good, shown = True, f"{shown}: {lost} would be lost{until}"
-            if self.wanted.maximum_loss_hours is not None:
-                good = loss <= self.wanted.maximum_loss_hours * 3600
+            if wanted.maximum_loss_hours is not None:
+                good = loss <= wanted.maximum_loss_hours * 3600
         self.done.checks.append(Check("loss", good, shown))
 
     def _origin(self, backup: Backup, details: Details) -> None:

@@ -64,6 +64,8 @@ def _lines(done: Rehearsal) -> list[str]:
         phases = ", ".join(
             f"{phase} {output.duration(value)}" for phase, value in done.seconds.items()
         )
+        if done.member:
+            what += f" ({done.member.replace(':', ' ')})"
         of = f"{what} {done.id} of {clock.iso(done.backup.stored_at)}"
         lines = [f"{of}: {word} in {output.duration(done.total)}", f"  {phases}"]
     marks = {True: "ok   ", False: "FAIL ", None: "?    "}

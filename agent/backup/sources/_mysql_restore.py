@@ -76,6 +76,11 @@ class Target:
                 "triggers, routines and views of another definer need more rights: on a "
                 "throw-away server, restore with `--allow-superuser`"
             )
+        elif "ERROR 1054" in text or "ERROR 1146" in text:
+            hint = (
+                "a view or a routine may name the old database: restore under that name, on a "
+                "server that has none of it"
+            )
         elif "denied" in text:
             hint = _ACCOUNT_HINT
         elif "connect" in text:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
 from agent import redact, run, sandbox
 from agent.backup.drill.engines import START_SECONDS, Check, await_start, counted
@@ -16,7 +17,8 @@ from agent.backup.sources._mysql_client import identifier, literal
 from agent.config.drill import DrillCheck
 from agent.errors import Art32Error, Code
 
-DATABASE = "drill"
+_DATABASE = "drill"
+_OWN = ("mysql", "sys", "information_schema", "performance_schema")
 _LONG_SECONDS = 6 * 3600.0
 _SETTINGS = (
     "--skip-networking",
@@ -33,8 +35,9 @@ _SETTINGS = (
 class MariaDB:
     """The running server; `target` names the database that a restore makes."""
 
-    def __init__(self, place: Path, user: str) -> None:
-        self.target = f"mysql:///{DATABASE}?socket={place}/s&user=root"
+    def __init__(self, place: Path, user: str, database: str) -> None:
+        self._database = database
+        self.target = f"mysql:///{quote(database, safe='')}?socket={place}/s&user=root"
         self._server = targets.parse(RestoreRequest(self.target, {}, engine_user=user))
 
     def ready(self) -> bool:
@@ -46,12 +49,12 @@ class MariaDB:
         return True
 
     def _values(self, sql: str) -> list[str]:
-        return self._server.sql(f"USE {DATABASE};\n{sql}", timeout=_LONG_SECONDS)
+        return self._server.sql(f"USE {identifier(self._database)};\n{sql}", timeout=_LONG_SECONDS)
 
     def _tables(self) -> list[str]:
         rows = self._values(
             "SELECT HEX(TABLE_NAME) FROM information_schema.TABLES"  # noqa: S608
-            f" WHERE TABLE_SCHEMA = {literal(DATABASE)} AND TABLE_TYPE = 'BASE TABLE';"
+            f" WHERE TABLE_SCHEMA = {literal(self._database)} AND TABLE_TYPE = 'BASE TABLE';"
         )
         return [bytes.fromhex(row).decode("utf-8", "replace") for row in rows]
 
@@ -102,9 +105,17 @@ class MariaDB:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
+def _name(details: Details) -> str:
+    """Return the name of the database that was backed up: views and routines may hold it."""
+    name = details.facts.get("database")
+    if not isinstance(name, str) or not 0 < len(name) <= 64 or name.lower() in _OWN:
+        return _DATABASE
+    return _DATABASE if "\0" in name or "\n" in name else name
+
+
 @contextlib.contextmanager
-def engine(place: Path, user: str, _details: Details) -> Iterator[MariaDB]:
-    """Hold a server in the directory `place`."""
+def engine(place: Path, user: str, details: Details) -> Iterator[MariaDB]:
+    """Hold a server in the directory `place`, for a database of the name that the backup's has."""
     sandbox.give(place, user)
     options = ["--no-defaults", f"--datadir={place}/data", f"--tmpdir={place}"]
     install = [run.find("mariadb-install-db", package="mariadb-server"), *options]
@@ -119,6 +130,6 @@ def engine(place: Path, user: str, _details: Details) -> Iterator[MariaDB]:
     with run.Process(
         sandbox.confined(argv, user=user, writable=place), stdout=run.DEVNULL
     ) as process:
-        server = MariaDB(place, user)
+        server = MariaDB(place, user, _name(details))
         await_start(process, server.ready)
         yield server

@@ -64,7 +64,8 @@ class PostgreSQL:
         """Make the roles that policies and user mappings of the backup name."""
         names = details.facts.get("roles")
         found = [one for one in names if isinstance(one, str)] if isinstance(names, list) else []
-        text = "".join(f"CREATE ROLE {identifier(one)};\n" for one in found if one != _ROLE)
+        there = {_ROLE, *(one for one in found if one.startswith("pg_"))}
+        text = "".join(f"CREATE ROLE {identifier(one)};\n" for one in found if one not in there)
         if text:
             self._server.sql(text)
 
