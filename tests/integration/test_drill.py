@@ -112,9 +112,11 @@ def test_a_good_backup_passes_and_nothing_of_the_engine_is_left(
     ("checks", "said"),
     [
         (
-            'assertions = ["SELECT count(*) > 300 FROM orders", "SELECT 1 FROM nothing"]\n'
-            'system_identifier = "42"\nnewest_row = "SELECT max(at) FROM orders"\n'
-            "maximum_loss_hours = 0.5",
+            (
+                'assertions = ["SELECT count(*) > 300 FROM orders", "SELECT 1 FROM nothing"]\n'
+                'system_identifier = "42"\nnewest_row = "SELECT max(at) FROM orders"\n'
+                "maximum_loss_hours = 0.5"
+            ),
             [
                 "FAIL assertion 1: does not hold",
                 "FAIL assertion 2: the PostgreSQL server",
