@@ -2,7 +2,8 @@
 
 *absent*: no signature. *complete*: signed by the key pinned for its host, at a time when that key
 was valid, for this very place, with every object there in its signed size. *pending*: signed by a
-key that nobody has pinned yet. *suspect*: anything else; kept, alarmed, never restored.
+key that nobody has pinned yet. *unreadable*: the store did not give its manifest or signature this
+time, so that nobody knows. *suspect*: anything else; kept, alarmed, never restored.
 Age and order go by the store's clock, never by a name or by the host's clock.
 """
 
@@ -37,6 +38,18 @@ class State(Enum):
     COMPLETE = "complete"
     PENDING = "pending"
     SUSPECT = "suspect"
+    UNREADABLE = "unreadable"
+
+
+DOUBTFUL = frozenset({State.PENDING, State.SUSPECT, State.UNREADABLE})
+"""What may be a backup after all: nothing that it may need is deleted while it is there."""
+
+CODES = {
+    State.SUSPECT: Code.SUSPECT,
+    State.PENDING: Code.PENDING,
+    State.UNREADABLE: Code.STORE_FAILED,
+}
+"""What is reported of a backup in a doubtful state."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +137,8 @@ def read(
 ) -> list[Backup]:
     """Return the backups of a store, in the order in which they were stored.
 
-    Objects under foreign names are left alone. Raise what the listing raises; a backup that cannot
-    be read is suspect, but a store that does not answer is an error.
+    Objects under foreign names are left alone. Raise what the listing raises; a backup that the
+    store does not give is unreadable, but a store that does not answer is an error.
     """
     start = "" if host is None else f"{host}/" if source is None else f"{host}/{source}/"
     groups = _grouped(store.list(start))
@@ -183,7 +196,7 @@ def judge(
         if error.code in (Code.CORRUPT, Code.OBJECT_MISSING):
             return verdict(State.SUSPECT, error.sentence)
         if error.code in UNREADABLE:  # of one backup: the others must not be lost with it
-            return verdict(State.SUSPECT, f"it cannot be read: {error.sentence}")
+            return verdict(State.UNREADABLE, f"it cannot be read: {error.sentence}")
         raise
     signature = reader.keyring.verify(data, seal)
     if signature.validity is Validity.UNKNOWN_SIGNER:
@@ -291,15 +304,15 @@ def find(backups: Iterable[Backup], wanted: str) -> Backup:
 
 
 def require_complete(backup: Backup) -> Manifest:
-    """Return the manifest of a complete backup; raise SUSPECT, PENDING or NO_BACKUP otherwise."""
+    """Return the manifest of a complete backup; raise SUSPECT, PENDING, STORE_FAILED or NO_BACKUP
+    otherwise."""
     if backup.state is State.COMPLETE and backup.manifest is not None:
         return backup.manifest
-    code = {State.SUSPECT: Code.SUSPECT, State.PENDING: Code.PENDING}.get(
-        backup.state, Code.NO_BACKUP
-    )
+    code = CODES.get(backup.state, Code.NO_BACKUP)
     hints = {
         State.SUSPECT: "keep it as evidence, and restore another one: art32 backup list",
         State.PENDING: "a person looks at the host's key and accepts it: art32 host list",
+        State.UNREADABLE: "try later, or look at the store: art32 doctor",
         State.ABSENT: "art32 backup list",
         State.COMPLETE: None,
     }

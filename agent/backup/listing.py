@@ -8,7 +8,7 @@ from typing import Any
 from agent import clock, output
 from agent.backup import catalog, history, identity, make, missing, restore
 from agent.backup.area import BACKUPS, LOGS, Area, within
-from agent.backup.catalog import Backup, State
+from agent.backup.catalog import Backup
 from agent.backup.history import History
 from agent.config.model import Configuration
 from agent.errors import Art32Error, Code, ExitStatus
@@ -81,7 +81,7 @@ def _nothing(name: str, area: Area) -> Art32Error:
 def _warnings(backups: Sequence[Backup]) -> list[str]:
     found = []
     for backup in backups:
-        if backup.state in (State.SUSPECT, State.PENDING):
+        if backup.state in catalog.DOUBTFUL:
             found.append(f"`{backup.id}` is {backup.state.value}: {backup.reason}")
         found += [f"`{backup.id}`: {note}" for note in backup.notes]
     for unit in catalog.units(backups):

@@ -83,7 +83,9 @@ def _decide(segments: Sequence[Backup], config: Configuration, store: Store) -> 
     decisions, kept = [], 0
     for one in reversed(segments):
         kept += one.stored_bytes if one.state is State.COMPLETE else 0
-        if one.state is State.SUSPECT:
+        if one.state is State.UNREADABLE:
+            decisions.append(Decision(one, False, "unreadable: nobody knows what it is"))
+        elif one.state is State.SUSPECT:
             decisions.append(Decision(one, False, "suspect: kept as evidence"))
         elif one.state is State.PENDING:
             decisions.append(Decision(one, False, "pending: its signer is not pinned"))

@@ -84,7 +84,7 @@ def choose(
     warnings = [
         f"`{one.id}` is {one.state.value} and left out: {one.reason}"
         for one in picked
-        if one.state in (State.SUSPECT, State.PENDING)
+        if one.state in catalog.DOUBTFUL
     ]
     whole, doubled, late = distinct(one for one in picked if one.state is State.COMPLETE)
     kept = [one for one in whole if raw or not _is_raw(one)]

@@ -13,7 +13,7 @@ from itertools import pairwise
 from agent import clock
 from agent.backup import history
 from agent.backup.area import BACKUPS, Area
-from agent.backup.catalog import Backup, State, Unit
+from agent.backup.catalog import DOUBTFUL, Backup, State, Unit
 from agent.backup.history import Known
 from agent.backup.retention import CLOCK_TOLERANCE
 from agent.config.model import Retention
@@ -110,7 +110,7 @@ def gaps(
     for backup in backups:
         host = backup.place.host
         sources.setdefault(host, set()).add(backup.place.source)
-        if backup.state in (State.SUSPECT, State.PENDING):
+        if backup.state in DOUBTFUL:
             excuses[host] = excuses.get(host, 0) + 1
         elif backup.manifest is not None:
             chain = chains.setdefault((host, backup.manifest.signer), {})

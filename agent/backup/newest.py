@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from agent.backup.catalog import State, Unit
+from agent.backup.catalog import CODES, Unit
 from agent.config.model import Configuration
 from agent.errors import Art32Error, Code
 from agent.store import Store
@@ -51,8 +51,7 @@ def newest_of(
 
 _DOUBTFUL = {
     "suspicious and not accepted": Code.SUSPICIOUS,
-    State.SUSPECT.value: Code.SUSPECT,
-    State.PENDING.value: Code.PENDING,
+    **{state.value: code for state, code in CODES.items()},
 }
 
 

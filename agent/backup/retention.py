@@ -65,9 +65,10 @@ def plan(
 
     A unit goes when the store has held it longer than `policy.days` and at least
     `policy.minimum_backups` good ones stay. Absent ones go after a week. Suspect and pending ones
-    never go. While the clocks disagree nothing goes; while the newest good backup is too old, the
-    last run did not succeed, or something is unfinished after it, absent ones alone. For a
-    `retired` source, which will have no more backups, only age and the clocks count.
+    never go. While the clocks disagree nothing goes; while one cannot be read, the newest good
+    backup is too old, the last run did not succeed, or something is unfinished after it, absent
+    ones alone. For a `retired` source, which will have no more backups, only age, the clocks and
+    what cannot be read count.
     """
     ordered = sorted(units, key=lambda unit: (unit.stored_at, unit.key))
     if not ordered:
@@ -78,8 +79,8 @@ def plan(
     absent_limit = store_now - timedelta(days=ABSENT_DAYS)
     decisions = tuple(_decide(unit, floor, limit, absent_limit, policy) for unit in ordered)
     clocks = _doubt_about_time(ordered, store_now, host_now)
-    refused = clocks
-    if clocks is None and not retired:
+    refused = clocks or _unreadable(ordered)
+    if refused is None and not retired:
         refused = _refusal(ordered, good, policy, store_now, last_result)
     return Plan(ordered[0].host, ordered[0].source, decisions, refused, clocks is not None)
 
@@ -92,6 +93,8 @@ def _decide(
     policy: Retention,
 ) -> Decision:
     states = {backup.state for backup in unit.backups}
+    if State.UNREADABLE in states:
+        return Decision(unit, False, "unreadable: nobody knows what it is")
     if State.SUSPECT in states:
         return Decision(unit, False, "suspect: kept as evidence")
     if State.PENDING in states:
@@ -114,6 +117,14 @@ def _doubt_about_time(
         return "this clock and the store's differ by more than five minutes"
     if ordered[-1].stored_at > store_now + CLOCK_TOLERANCE:
         return "the store holds a backup from the future: a clock is wrong"
+    return None
+
+
+def _unreadable(ordered: Sequence[Unit]) -> str | None:
+    """It may be a good one, or a part of a set that is not broken at all."""
+    for backup in (backup for unit in ordered for backup in unit.backups):
+        if backup.state is State.UNREADABLE:
+            return f"backup `{backup.id}` is unreadable: {backup.reason}"
     return None
 
 

@@ -187,11 +187,10 @@ def verify_all(
 def errors(results: Sequence[Verified], choice: Choice) -> list[tuple[str, Art32Error]]:
     """Return what is to be reported: each source with what is wrong with its backups, once for each
     kind of wrong."""
-    states = {State.SUSPECT: Code.SUSPECT, State.PENDING: Code.PENDING}
     found: dict[tuple[str, Code], list[str]] = {}
     for one in results:
         if not one.good:
-            code = states.get(one.backup.state, Code.CORRUPT)
+            code = catalog.CODES.get(one.backup.state, Code.CORRUPT)
             found.setdefault((one.backup.place.source, code), []).append(one.problem)
     for lost in choice.missing:
         found.setdefault((lost.source, Code.NO_BACKUP), []).append(lost.problem)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from agent.backup import history
+from agent.backup.catalog import DOUBTFUL, Backup
 from agent.backup.retention import Plan as BackupPlan
 from agent.backup.wal import listing
 from agent.backup.wal.listing import Entry
@@ -84,9 +85,23 @@ def _refusal(decided: Sequence[BackupPlan], *, ended: bool) -> str | None:
         backups = [backup for one in plan.decisions for backup in one.unit.backups]
         if plan.refused is not None and (bases(backups) or plan.time_in_doubt):
             return plan.refused
+        if (doubtful := _possible_base(backups)) is not None:
+            return (
+                f"backup `{doubtful.id}` of `{plan.source}` is {doubtful.state.value}, "
+                "and may be a base backup that needs it"
+            )
     if not ended and not _kept(decided):
         return "there is no base backup of this host; when it has ended, say so with --retired"
     return None
+
+
+def _possible_base(backups: Sequence[Backup]) -> Backup | None:
+    """Return a backup of a source that nobody can read and that may be a base backup: what it needs
+    stands in its manifest, and goes with nothing else. None when the source makes others alone."""
+    readable = [one.manifest for one in backups if one.manifest is not None]
+    if readable and all(one.wal is None for one in readable):
+        return None
+    return next((one for one in backups if one.state in DOUBTFUL), None)
 
 
 def plan(

@@ -224,7 +224,7 @@ def test_a_store_that_goes_wrong_at_any_read_never_makes_a_wrong_restore(full_si
         assert outcome.status in RESTORE_REFUSALS
         assert not os.path.lexists(target)
         if fault.error is not None and fault.kind != Code.OBJECT_MISSING.label:
-            # a manifest or a signature that cannot be read makes its backup suspect: none is left
+            # what cannot be read of a backup makes it unreadable: none is left
             none = {Code.NO_BACKUP.label} if fault.kind in UNREADABLE else set()
             assert outcome.error["code"] in {fault.kind, *none}
 

@@ -48,8 +48,9 @@ def command(context: Context, apply_: bool, host: str | None, ended: tuple[str, 
     """Show which backups are old enough to delete; delete them with --apply.
 
     How long backups are kept stands under [retention] in the configuration. Deletes no backup of a
-    source whose newest good one is too old, and nothing at all when the clocks differ. What a
-    failed run left goes after a week.
+    source whose newest good one is too old or of which one cannot be read, and nothing at all when
+    the clocks differ. Deletes no write-ahead log of a host while a suspect or pending backup may be
+    a base backup. What a failed run left goes after a week.
     """
     from agent.backup import catalog, history, identity, make, wal_retention
     from agent.backup import prune as pruning

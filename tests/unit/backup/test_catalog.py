@@ -530,7 +530,7 @@ def test_a_store_that_fails_while_reading_is_an_error_and_no_verdict(
 
 @pytest.mark.parametrize("code", [Code.STORE_REFUSED, Code.STORE_FAILED])
 @pytest.mark.parametrize("name", [layout.MANIFEST, layout.SIGNATURE])
-def test_one_object_that_cannot_be_read_makes_one_backup_suspect(
+def test_one_object_that_the_store_does_not_give_makes_one_backup_unreadable(
     vault: Vault, monkeypatch: pytest.MonkeyPatch, name: str, code: Code
 ) -> None:
     good, bad = vault.commit(), vault.commit(previous=vault.hashes[1])
@@ -544,7 +544,10 @@ def test_one_object_that_cannot_be_read_makes_one_backup_suspect(
     monkeypatch.setattr(vault.store, "get", refusing)
     assert vault.judged(good).state is State.COMPLETE
     found = vault.judged(bad)
-    assert (found.state, found.reason) == (State.SUSPECT, "it cannot be read: no")
+    assert (found.state, found.reason) == (State.UNREADABLE, "it cannot be read: no")
+    with pytest.raises(Art32Error, match="is unreadable") as caught:
+        catalog.require_complete(found)
+    assert caught.value.code is Code.STORE_FAILED
 
 
 def test_a_host_accepts_its_own_backups_alone() -> None:

@@ -96,6 +96,19 @@ def test_a_failed_run_stops_all_deletion(result: str) -> None:
     assert result in plan.refused
 
 
+@pytest.mark.parametrize("retired", [False, True])
+def test_one_backup_that_the_store_does_not_give_stops_deletion_for_this_time(
+    retired: bool,
+) -> None:
+    backups = daily(60)
+    backups[3] = simulated(3, backups[3].stored_at, State.UNREADABLE)
+    plan = decide(backups, Retention(), BEGINNING, retired=retired)
+    assert plan.deletions == ()
+    assert plan.refused == f"backup `{backup_id(3)}` is unreadable: "
+    absent = simulated(90, BEGINNING - 20 * DAY, State.ABSENT)
+    assert deleted(decide([absent, *backups], Retention(), BEGINNING, retired=retired)) == [absent]
+
+
 def test_a_keeper_that_never_ran_a_backup_may_prune() -> None:
     assert decide(daily(60), Retention(), BEGINNING, last_result=None).deletions
 

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.backup import wal_chain, wal_retention
+from agent import clock
+from agent.backup import catalog, retention, wal_chain, wal_retention
 from agent.backup.catalog import Backup, State
 from agent.backup.layout import Place
+from agent.backup.manifest import WalEntry
 from agent.backup.wal import names, place
 from agent.backup.wal.listing import Entry
 from agent.backup.wal.names import Name
 from agent.backup.wal_chain import Base
-from agent.config.model import Retention
+from agent.config.model import DirectoryStore, Retention
+from agent.store import digest
+from tests.fixtures.simulation import simulated
 
 SIZE = 16 << 20
 SYSTEM = 7_300_000_000_000_000_001
@@ -136,3 +144,75 @@ def test_histories_stay_as_long_as_anything_does() -> None:
     assert history not in planned.delete
     planned = wal_retention.plan(entries, [], policy, store_now=NOW)
     assert history in planned.delete
+
+
+def weekly(oldest: State = State.COMPLETE, *, base: bool = True) -> list[Backup]:
+    """Seven backups, a week apart, of a server that fills a hundred segments in a week."""
+    found = []
+    for week in range(6, -1, -1):
+        number = 1000 - 100 * week
+        entry = WalEntry(
+            system_id=str(SYSTEM),
+            timeline=1,
+            start=names.position(number * SIZE + 40),
+            stop=names.position((number + 1) * SIZE),
+            segment_bytes=SIZE,
+        )
+        found.append(
+            simulated(
+                6 - week,
+                NOW - timedelta(days=7 * week, hours=1),
+                oldest if week == 6 else State.COMPLETE,
+                wal=entry if base else None,
+            )
+        )
+    return found
+
+
+def log_plan(
+    directory: Path, groups: Sequence[list[Backup]], *, ended: bool = False
+) -> wal_retention.Plan:
+    """Return the plan for the log of the server that `weekly` backs up."""
+    directory.mkdir(exist_ok=True)
+    archive = place.open_archive(DirectoryStore(kind="directory", path=directory))
+    policy = Retention(days=30, newest_within_hours=200)
+    for number in range(300, 1003, 50):
+        name = place.Place("db1", SYSTEM, names.segment(1, number, SIZE)).new_object()
+        archive.put(name, b"x", sha256=digest(b"x"))
+        at = (NOW - timedelta(days=7 * (1000 - number) / 100)).timestamp()
+        os.utime(directory / "wal" / name, (at, at))
+    retired = {("db1", "app")} if ended else set()
+    plans = [
+        retention.plan(catalog.units(backups), policy, store_now=NOW, host_now=NOW, retired=ended)
+        for backups in groups
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clock, "now", lambda: NOW)
+        (planned,) = wal_retention.plans(archive, plans, policy, retired=retired)
+    return planned
+
+
+def test_the_log_before_the_oldest_kept_base_backup_goes(tmp_path: Path) -> None:
+    planned = log_plan(tmp_path, [weekly()])
+    assert planned.refused is None
+    assert [one.place.name.number(SIZE) for one in planned.delete] == [300, 350]
+
+
+@pytest.mark.parametrize("ended", [False, True])
+@pytest.mark.parametrize("state", [State.PENDING, State.SUSPECT, State.UNREADABLE])
+def test_no_log_goes_while_nobody_can_read_what_a_kept_backup_needs(
+    tmp_path: Path, state: State, ended: bool
+) -> None:
+    planned = log_plan(tmp_path, [weekly(state)], ended=ended)
+    assert planned.refused is not None
+    assert state.value in planned.refused
+
+
+def test_a_doubtful_backup_of_a_source_without_base_backups_keeps_no_log(tmp_path: Path) -> None:
+    dumps = [replace(one, place=replace(one.place, source="dump")) for one in weekly(base=False)]
+    assert log_plan(tmp_path / "first", [weekly(), dumps]).refused is None
+    dumps[0] = replace(dumps[0], state=State.SUSPECT, manifest=None)
+    assert log_plan(tmp_path / "other", [weekly(), dumps]).refused is None
+    lone = log_plan(tmp_path / "lone", [weekly(), dumps[:1]])
+    assert lone.refused is not None
+    assert "of `dump` is suspect, and may be a base backup" in lone.refused

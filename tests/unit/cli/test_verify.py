@@ -364,4 +364,4 @@ def test_one_unreadable_manifest_does_not_hide_the_other_backups(place: Place) -
     assert listed.status == ExitStatus.WARNINGS
     assert listed.document["data"]["from"] == "store"
     states = [one["state"] for one in listed.document["data"]["backups"]]
-    assert sorted(states) == ["complete", "complete", "suspect"]
+    assert sorted(states) == ["complete", "complete", "unreadable"]
