@@ -16,12 +16,11 @@ from tests.fixtures.databases import (
     SERVER_USER,
     PostgreSQLServer,
     as_server_user,
-    postgresql_server,
     short_directory,
 )
 from tests.fixtures.keys import Keys
 from tests.fixtures.repository import Repository, text, write_repository
-from tests.fixtures.wal import client, recovering, serving
+from tests.fixtures.wal import archiving, client, recovering, serving
 
 GUARD = "; case $? in 0) ;; 64) exit 1 ;; *) exit 200 ;; esac"
 
@@ -75,24 +74,6 @@ def make_site(directory: Path, keys: Keys, *, store: str | None = None) -> Site:
     return Site(directory, host, restorer, client(directory))
 
 
-@pytest.fixture
-def site(keys: Keys) -> Iterator[Site]:
-    with short_directory() as directory:
-        yield make_site(directory, keys)
-
-
-def archiving(site: Site, **more: str) -> contextlib.AbstractContextManager[PostgreSQLServer]:
-    return postgresql_server(
-        more={
-            "archive_mode": "on",
-            "archive_command": site.archive_command,
-            "wal_level": "replica",
-            "max_wal_senders": "4",
-            **more,
-        }
-    )
-
-
 def base_backup(server: PostgreSQLServer, target: Path) -> Path:
     """Take one, without the log that it needs: the archive has it."""
     subprocess.run(
@@ -139,9 +120,18 @@ def rows(server: PostgreSQLServer) -> int:
     return int(server.sql("SELECT count(*) FROM t"))
 
 
-def test_all_that_was_archived_comes_back(site: Site) -> None:
-    with serving(site.host.config_file), archiving(site) as server:
-        count = filled(server, site.directory / "base")
+@pytest.fixture(scope="module")
+def archived(keys: Keys) -> Iterator[tuple[Site, int]]:
+    """What a server that is gone has archived, and how many rows it had."""
+    with short_directory() as directory:
+        site = make_site(directory, keys)
+        with serving(site.host.config_file), archiving(site.archive_command) as server:
+            count = filled(server, directory / "base")
+        yield site, count
+
+
+def test_all_that_was_archived_comes_back(archived: tuple[Site, int]) -> None:
+    site, count = archived
     assert any(name.endswith(".backup") for name in site.stored())
     with (
         serving(site.restorer.config_file) as service,
@@ -157,10 +147,9 @@ def test_all_that_was_archived_comes_back(site: Site) -> None:
 
 
 def test_a_service_that_is_not_there_stops_the_server_and_the_wrong_status_would_lose_rows(
-    site: Site,
+    archived: tuple[Site, int],
 ) -> None:
-    with serving(site.host.config_file), archiving(site) as server:
-        count = filled(server, site.directory / "base")
+    site, count = archived
     last = max(name for name in site.stored() if len(name) == 24)
     nobody = f"{site.call} fetch --socket {site.directory}/nobody %f %p"
     base = site.directory / "base"
