@@ -27,51 +27,76 @@ _ROUNDS = 2
 
 
 def table(setting: Setting, count: int) -> None:
-    """Push `count` full segments of pgbench's writes to a directory, each way in turn."""
+    """Push `count` full segments of pgbench's writes to a directory, and bring them back, each way
+    in turn."""
     with cluster(count) as (data, names):
         size = sum((data / "pg_wal" / name).stat().st_size for name in names)
-        print(f"\nWAL: {count} segments of pgbench, {size >> 20} MiB, one call after the other")
-        print(
-            f"  {'':34} {'wall s':>8} {'MiB/s':>8} {'it/art32':>8} {'median ms':>10} "
-            f"{'worst ms':>9} {'stored':>9}"
-        )
         base = data.parent
         ways: list[
-            tuple[str, Callable[[], contextlib.AbstractContextManager[tuple[str, Path]]]]
+            tuple[str, Callable[[], contextlib.AbstractContextManager[tuple[str, str, Path]]]]
         ] = [
-            ("art32 wal push", lambda: _art32(setting, base)),
-            ("pgbackrest archive-push", lambda: _pgbackrest(base, asynchronous=False)),
-            ("pgbackrest archive-push, async", lambda: _pgbackrest(base, asynchronous=True)),
-            ("zstd | gpg --encrypt, sync, mv", lambda: _bare(setting, base)),
+            ("art32 wal", lambda: _art32(setting, base)),
+            ("pgbackrest archive", lambda: _pgbackrest(base, asynchronous=False)),
+            ("pgbackrest archive, async", lambda: _pgbackrest(base, asynchronous=True)),
+            ("zstd, gpg, sync, mv", lambda: _bare(setting, base)),
             ("cp, sync, mv", lambda: _copy(base)),
         ]
-        best: dict[str, Pushed] = {}
+        pushed: dict[str, Moved] = {}
+        fetched: dict[str, Moved] = {}
         for _ in range(_ROUNDS):  # in turn, so that all have the same neighbours
             for title, prepare in ways:
-                with prepare() as (command, store):
-                    one = _pushed(command, data, names, store)
-                best[title] = min(best.get(title, one), one, key=lambda pushed: pushed.wall)
-        mine = next(iter(best.values()))
-        for title, one in best.items():
+                with prepare() as (push, fetch, store):
+                    _better(pushed, title, _pushed(push, data, names, store))
+                    _better(fetched, title, _fetched(fetch, data, names))
+        for what, best in (("to the store", pushed), ("back", fetched)):
+            print(f"\nWAL {what}: {count} segments of pgbench, {size >> 20} MiB, one call each")
             print(
-                f"  {title:34} {one.wall:8.2f} {(size >> 20) / one.wall:8.1f} "
-                f"{one.wall / mine.wall:8.2f} {statistics.median(one.times):10.0f} "
-                f"{max(one.times):9.0f} {one.stored >> 20:5} MiB",
-                flush=True,
+                f"  {'':28} {'wall s':>8} {'MiB/s':>8} {'it/art32':>8} {'median ms':>10} "
+                f"{'worst ms':>9} {'stored':>9}"
             )
+            mine = next(iter(best.values()))
+            for title, one in best.items():
+                stored = f"{pushed[title].stored >> 20:5} MiB"
+                print(
+                    f"  {title:28} {one.wall:8.2f} {(size >> 20) / one.wall:8.1f} "
+                    f"{one.wall / mine.wall:8.2f} {statistics.median(one.times):10.0f} "
+                    f"{max(one.times):9.0f} {stored:>9}",
+                    flush=True,
+                )
     _start()
 
 
 @dataclass(frozen=True)
-class Pushed:
+class Moved:
     """Seconds for all, milliseconds for each, bytes in the store."""
 
     wall: float
     times: list[float]
-    stored: int
+    stored: int = 0
 
 
-def _pushed(command: str, data: Path, names: list[str], store: Path) -> Pushed:
+def _better(best: dict[str, Moved], title: str, one: Moved) -> None:
+    best[title] = min(best.get(title, one), one, key=lambda moved: moved.wall)
+
+
+def _fetched(command: str, data: Path, names: list[str]) -> Moved:
+    target = data / "pg_wal" / "RECOVERYXLOG"
+    times = []
+    begun = time.monotonic()
+    for name in names:
+        line = command.replace("%p", "pg_wal/RECOVERYXLOG").replace("%f", name)
+        before = time.monotonic()
+        subprocess.run(["sh", "-c", line], cwd=data, check=True, capture_output=True)
+        times.append(1000 * (time.monotonic() - before))
+        target.rename(target.with_suffix(".last"))
+    wall = time.monotonic() - begun
+    last = target.with_suffix(".last")
+    assert last.read_bytes() == (data / "pg_wal" / names[-1]).read_bytes()
+    last.unlink()
+    return Moved(wall, times)
+
+
+def _pushed(command: str, data: Path, names: list[str], store: Path) -> Moved:
     status = data / "pg_wal" / "archive_status"
     for name in names:
         (status / f"{name}.done").unlink(missing_ok=True)
@@ -87,7 +112,7 @@ def _pushed(command: str, data: Path, names: list[str], store: Path) -> Pushed:
         (status / f"{name}.ready").rename(status / f"{name}.done")
     wall = time.monotonic() - begun
     stored = sum(path.stat().st_size for path in store.rglob("*") if path.is_file())
-    return Pushed(wall, times, stored)
+    return Moved(wall, times, stored)
 
 
 @contextlib.contextmanager
@@ -135,7 +160,7 @@ def cluster(count: int) -> Iterator[tuple[Path, list[str]]]:
         shutil.rmtree(base, ignore_errors=True)
 
 
-Prepared = Iterator[tuple[str, Path]]
+Prepared = Iterator[tuple[str, str, Path]]  # commands as in postgresql.conf, and the store
 
 
 @contextlib.contextmanager
@@ -160,7 +185,12 @@ def _art32(setting: Setting, base: Path) -> Prepared:
         try:
             heard.settimeout(60)
             heard.recv(100)
-            yield f"{_installed(base)} wal push --socket {address} %p", store
+            art32 = f"{_installed(base)} wal"
+            yield (
+                f"{art32} push --socket {address} %p",
+                f"{art32} fetch --socket {address} %f %p",
+                store,
+            )
         finally:
             child.send_signal(signal.SIGTERM)
             child.wait()
@@ -192,8 +222,7 @@ def _installed(base: Path) -> Path:
 @contextlib.contextmanager
 def _pgbackrest(base: Path, *, asynchronous: bool) -> Prepared:
     """As its guide has it, and with encryption, which there is a passphrase on the host."""
-    home = base / "pgbackrest"
-    home.mkdir()
+    home = Path(tempfile.mkdtemp(dir=base))  # what works asynchronously may still write to the last
     config = home / "pgbackrest.conf"
     config.write_text(
         f"[global]\nrepo1-path={home}/repo\nlog-path={home}/log\nlock-path={home}/lock\n"
@@ -212,7 +241,7 @@ def _pgbackrest(base: Path, *, asynchronous: bool) -> Prepared:
         stdout=subprocess.DEVNULL,
     )
     try:
-        yield f"{command} archive-push %p", home / "repo"
+        yield f"{command} archive-push %p", f"{command} archive-get %f %p", home / "repo"
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
@@ -233,6 +262,10 @@ def _bare(setting: Setting, base: Path) -> Prepared:
             f"--trust-model always {files} -e >{store}/%f.tmp; sync {store}/%f.tmp; "
             f"mv {store}/%f.tmp {store}/%f"
         ),
+        (
+            f"set -e; gpg --homedir {setting.homes['operations']} --no-options --batch -q "
+            f"-d {store}/%f | zstd -q -d >%p; sync %p"
+        ),
         store,
     )
 
@@ -242,7 +275,11 @@ def _copy(base: Path) -> Prepared:
     store = base / "copies"
     shutil.rmtree(store, ignore_errors=True)
     store.mkdir()
-    yield f"cp %p {store}/%f.tmp && sync {store}/%f.tmp && mv {store}/%f.tmp {store}/%f", store
+    yield (
+        f"cp %p {store}/%f.tmp && sync {store}/%f.tmp && mv {store}/%f.tmp {store}/%f",
+        f"cp {store}/%f %p && sync %p",
+        store,
+    )
 
 
 def _start() -> None:
