@@ -22,11 +22,16 @@ from agent.pins.document import PinnedHost
 
 @dataclass(frozen=True)
 class Writer:
-    """What a host needs to back up: checked recipients and a usable signing key, in a home."""
+    """What a host needs to back up: checked recipients and a usable signing key, in a home.
+
+    `imported` says that the recipients' keys are in that home, too, so that gpg need not read and
+    check their files each time.
+    """
 
     home: Home
     recipients: tuple[CheckedRecipient, ...]
     signer: PublicKey
+    imported: bool = False
 
     def warnings(self) -> list[str]:
         """Return a sentence for each key that expires within 90 days."""

@@ -60,9 +60,17 @@ def expiry_warning(key: PublicKey, capability: str, *, what: str) -> str | None:
     return None
 
 
-def options(recipients: Sequence[CheckedRecipient]) -> list[str]:
-    """Return gpg's options for encryption to all of them that everybody can read (RFC 4880)."""
-    files = [("--recipient-file", str(one.config.key_file)) for one in recipients]
+def options(recipients: Sequence[CheckedRecipient], *, imported: bool = False) -> list[str]:
+    """Return gpg's options for encryption to all of them that everybody can read (RFC 4880).
+
+    `imported`: their keys are in the home, whatever their files hold by now.
+    """
+    files = [
+        ("--recipient", one.key.fingerprint)
+        if imported
+        else ("--recipient-file", str(one.config.key_file))
+        for one in recipients
+    ]
     return [
         *("--rfc4880", "--cipher-algo", "AES256", "-z", "0"),
         *(option for pair in files for option in pair),

@@ -27,16 +27,19 @@ def seal(
     label: str,
     source: Buffer,
     target: Buffer,
+    *,
+    imported: bool = False,
 ) -> None:
     """Sign and encrypt one buffer to another, which has room for `OVERHEAD` bytes more.
 
-    `label` holds letters, digits and `/ . _ = -` only. Raise KEY_UNUSABLE when gpg refuses, and
+    `label` holds letters, digits and `/ . _ = -` only; `imported`: the readers' keys are in the
+    home. Raise KEY_UNUSABLE when gpg refuses, and
     ENCRYPTION_INEFFECTIVE unless the message is for exactly the readers.
     """
     running = Running(
         lambda status_fd: home.command(
             *("--status-fd", str(status_fd), "--pinentry-mode", "error"),
-            *recipients.options(readers),
+            *recipients.options(readers, imported=imported),
             *("--digest-algo", "SHA512", "--set-notation", f"{NOTATION}={label}"),
             *("--local-user", fingerprint, "--output", "-", "--sign", "--encrypt"),
         ),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
 
 from agent.backup import identity
 from agent.backup.identity import Writer
 from agent.config.model import Configuration
+from agent.crypto import keys
 
 
 class Keys:
@@ -24,7 +26,9 @@ class Keys:
         """Return them, checked; raise a key error when one of them is unusable."""
         with self._guard:
             if self._writer is None:
-                self._writer = self._opened.enter_context(identity.writer(self._config))
+                found = self._opened.enter_context(identity.writer(self._config))
+                keys.import_public_halves(found.home, [one.config for one in found.recipients])
+                self._writer = dataclasses.replace(found, imported=True)
             return self._writer
 
     def drop(self, writer: Writer) -> None:

@@ -31,5 +31,6 @@ def sign_and_encrypt(writer: Writer, prefix: str, place: Place, frame: bytes, ro
         place.label(prefix),
         source,
         target,
+        imported=writer.imported,
     )
     return target
