@@ -108,7 +108,7 @@ def _run(verb: str, rest: list[str]) -> int:
 
 def _push(address: str, path: str) -> None:
     directory, name = os.path.split(path)
-    files = [(name, _open(path))]
+    control, files = _open(CONTROL), [(name, _open(path))]
     for other in _ready(directory):
         if other != name and len(files) <= protocol.AHEAD:
             try:
@@ -116,7 +116,12 @@ def _push(address: str, path: str) -> None:
             except OSError:
                 continue
     names = [one for one, _ in files]
-    _ask(address, [protocol.PUSH, *names], [_open(CONTROL), *(one for _, one in files)])
+    descriptors = [control, *(one for _, one in files)]
+    try:
+        _ask(address, [protocol.PUSH, *names], descriptors)
+    finally:
+        for one in descriptors:
+            os.close(one)
 
 
 def _ready(directory: str) -> list[str]:

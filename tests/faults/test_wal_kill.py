@@ -97,6 +97,7 @@ def killed_at(keys: Keys, interpreters: Interpreters, number: int) -> bool:
             running.send(signal.SIGTERM)
             outcome = running.wait()
         assert outcome.status in (-signal.SIGKILL, 0), outcome
+        one.require_no_process()
         there = sorted(set(stored()))
         assert there == wanted[: len(there)]
         assert acknowledged == there[: len(acknowledged)]
@@ -138,6 +139,7 @@ def test_no_acknowledged_segment_is_lost_when_the_service_is_killed(
 
 
 @pytest.mark.exhaustive
+@pytest.mark.timeout(3600)
 def test_no_acknowledged_segment_is_lost_wherever_the_service_is_killed(
     keys: Keys, interpreters: Interpreters
 ) -> None:
