@@ -248,10 +248,11 @@ class Wal(Section):
         examples=["art32_monitor"],
     )
     fail_seconds: float = Field(
-        180,
+        60,
         gt=0,
-        description="Health fails when a segment has waited in pg_wal for so long.",
-        examples=[180],
+        description="Health fails when a segment has waited in pg_wal for so many seconds, and warns "
+        "at half of it: what waits is lost with the host.",
+        examples=[60],
     )
     fail_bytes: int = Field(
         4 << 30,
