@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.recovery import World, started
+from agent.errors import Art32Error, Code
+from tests.fixtures.databases import PostgreSQLServer, short_directory
+from tests.fixtures.recovery import SERVER, World, started
+from tests.fixtures.repository import MakeRepository, text
 
 
 def fill(world: World, first: int, last: int) -> str:
@@ -136,3 +139,28 @@ def test_a_drill_compares_the_files_with_the_servers_manifest(world: World, targ
     assert done.returncode in (0, 20), done.stdout + done.stderr
     assert "every file is the one of the server's manifest" in done.stdout
     assert "not followed in a drill" in done.stdout
+
+
+def test_a_server_with_tablespaces_has_no_base_backup(world: World) -> None:
+    with short_directory() as place:
+        world.server.sql(f"CREATE TABLESPACE elsewhere LOCATION '{place}'")
+        try:
+            with pytest.raises(Art32Error) as caught:
+                world.site.back_up("server")
+        finally:
+            world.server.sql("DROP TABLESPACE elsewhere")
+    assert caught.value.code is Code.SOURCE_FAILED
+    assert "has tablespaces of its own" in caught.value.sentence
+    assert "SET TABLESPACE pg_default" in (caught.value.hint or "")
+    done = world.art32("restore", "server", "--to", "/nowhere/at/all")
+    assert done.returncode == 10, done.stdout + done.stderr
+
+
+def test_a_server_that_archives_nothing_has_no_base_backup(
+    postgresql: PostgreSQLServer, make_repository: MakeRepository
+) -> None:
+    site = make_repository(SERVER.replace("replicator", postgresql.admin) + text(postgresql.socket))
+    with pytest.raises(Art32Error) as caught:
+        site.back_up("server")
+    assert caught.value.code is Code.SOURCE_FAILED
+    assert "`archive_mode` is `off`" in caught.value.sentence

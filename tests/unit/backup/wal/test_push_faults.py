@@ -17,7 +17,7 @@ from agent.backup import wal_chain
 from agent.backup.wal import listing
 from tests.faults.store import HANGING, PUT_HARMLESS, Fault, FaultStore
 from tests.fixtures.daemons import ROOT, until
-from tests.fixtures.wal import SEGMENT_BYTES
+from tests.fixtures.wal import SEGMENT_BYTES, segment
 from tests.fixtures.wal_service import World
 from tests.unit.backup.test_wal_chain import base
 
@@ -128,3 +128,20 @@ def test_a_pg_wal_that_grows_faster_than_the_store_takes_is_shipped_in_order(
             there = world.stored()
             assert there == waiting[: len(there)]
     assert world.stored() == waiting
+
+
+def test_a_store_that_is_lost_while_a_server_recovers_proves_no_absence(world: World) -> None:
+    """The disk that is not mounted any more, or the bucket: nothing may be taken for the end."""
+    waiting = world.written(3, 4)
+    store = world.directory / "store"
+    with world.serving():
+        assert [world.push(name) for name in waiting] == [0, 0]
+        assert world.fetch(waiting[0]) == 0
+        until(lambda: len(list(store.rglob("*.pgp"))) == 2, "both are there")
+        store.rename(world.directory / "gone")
+        for name in (segment(5)[0], "00000002.history"):
+            status, said = world.call("fetch", name, "pg_wal/RECOVERYXLOG")
+            assert status == 200
+            assert "is not there" in said
+        (world.directory / "gone").rename(store)
+        assert [world.fetch(waiting[1]), world.fetch(segment(5)[0])] == [0, 1]
