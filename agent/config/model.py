@@ -250,8 +250,8 @@ class Wal(Section):
     fail_seconds: float = Field(
         60,
         gt=0,
-        description="Health fails when a segment has waited in pg_wal for so many seconds, and warns "
-        "at half of it: what waits is lost with the host.",
+        description="Health fails when a segment has waited in pg_wal for so many seconds, and "
+        "warns at half of it: what waits is lost with the host.",
         examples=[60],
     )
     fail_bytes: int = Field(
