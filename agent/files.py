@@ -220,6 +220,7 @@ def make_directory(path: Path, *, mode: int | None = None) -> None:
 def claimed(directory: Path, data: bytes) -> Iterator[Callable[[], None]]:
     """Make a new file with `data` in a directory, durable, and hold its lock for the block.
 
+    Its mode is `private_mode`: whoever shares the directory can look after this process has died.
     The lock is the kernel's and ends with this process, however that dies: a file of that
     directory that nobody has locked is what a dead owner left (`abandoned`). What is yielded
     removes the file; without that call it stays. Raise OSError.
@@ -230,6 +231,7 @@ def claimed(directory: Path, data: bytes) -> Iterator[Callable[[], None]]:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o600)
         try:
+            os.fchmod(descriptor, private_mode(directory))
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if not _is(path, descriptor):  # somebody looked before the lock was there
                 continue
@@ -242,13 +244,18 @@ def claimed(directory: Path, data: bytes) -> Iterator[Callable[[], None]]:
             os.close(descriptor)
 
 
-def abandoned(directory: Path) -> Iterator[tuple[Path, bytes]]:
-    """Yield what `claimed` left in a directory when its process died: path and data, oldest name
-    first. Each is locked while it is looked at, so that only one process looks. Raise OSError."""
+def abandoned(directory: Path) -> Iterator[tuple[Path, bytes | None]]:
+    """Yield what `claimed` left in a directory when its process died: path and data, first name
+    first. Each is locked while it is looked at, so that only one process looks. The data is None
+    where this user may not open the file, and so cannot tell whether its owner lives.
+    Raise OSError."""
     for path in sorted(directory.iterdir()) if directory.is_dir() else ():
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
+            continue
+        except PermissionError:
+            yield path, None
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

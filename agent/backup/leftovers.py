@@ -24,6 +24,7 @@ from agent.ledger import Ledger
 
 _FOLDER = "restores"
 _FOREIGN = "its note is none of this version"
+_CLOSED = "its note belongs to another user, who may still be restoring"
 
 
 class _Claim(BaseModel):
@@ -102,8 +103,8 @@ def claimed(
 def look(state: Path) -> Iterator[Leftover]:
     """Yield what dead restores have left; raise PERMISSION when the claims cannot be read."""
     for path, claim in _dead(state):
-        if claim is None:
-            yield Leftover(path, None, _FOREIGN)
+        if isinstance(claim, str):
+            yield Leftover(path, None, claim)
             continue
         try:
             if (what := plugin(claim.kind).left(claim.request)) is not None:
@@ -117,8 +118,8 @@ def sweep(state: Path, ledger: Ledger) -> list[str]:
     failed = []
     try:
         for path, claim in _dead(state):
-            problem = _FOREIGN if claim is None else _discard(claim)
-            if claim is None or problem is not None:
+            problem = claim if isinstance(claim, str) else _discard(claim)
+            if isinstance(claim, str) or problem is not None:
                 failed.append(
                     f"what a killed restore left may still be there: {problem}; when it is gone "
                     f"for good: rm {path}"
@@ -140,14 +141,18 @@ def _discard(claim: _Claim) -> str | None:
     return None
 
 
-def _dead(state: Path) -> Iterator[tuple[Path, _Claim | None]]:
+def _dead(state: Path) -> Iterator[tuple[Path, _Claim | str]]:
+    """Yield the claims of dead restores; why it cannot be read instead of one that cannot."""
     folder = state / _FOLDER
     try:
         for path, data in files.abandoned(folder):
+            if data is None:
+                yield path, _CLOSED
+                continue
             try:
-                claim = _Claim.model_validate_json(data)
+                claim: _Claim | str = _Claim.model_validate_json(data)
             except ValidationError:
-                claim = None
+                claim = _FOREIGN
             yield path, claim
     except OSError as error:
         reason = (error.strerror or "error").lower()

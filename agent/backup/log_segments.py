@@ -8,7 +8,7 @@ plain manifest by an opaque tag, and in the encrypted details by the identity it
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -59,13 +59,15 @@ class Shipping:
         """Return a sentence for each key that expires soon."""
         return self.writer.warnings()
 
-    def shipped(self, log: str) -> Mapping[str, int]:
+    def shipped(self, log: str, *, warn: Callable[[str], object]) -> Mapping[str, int]:
         """Return the segments of a log that the ledger knows as complete: tag to raw bytes.
 
-        What a run that died has not said of them is said first. Raise what the store raises.
+        What a run that died has not said of them is said first; `warn` is given a sentence for what
+        this user may not say. Raise what the store raises.
         """
         ledger, state = make.ledger_of(self.config), self.config.state_directory
-        unsent.settle(state, area.LOGS, self.config.host, log, self.store, ledger)
+        for closed in unsent.settle(state, area.LOGS, self.config.host, log, self.store, ledger):
+            warn(closed)
         records = ledger.records()
         return {
             str(record.facts["member"]): int(record.facts.get(RAW_BYTES, -1))

@@ -31,6 +31,7 @@ class RunResult:
 
     source: str
     made: list[Made] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     error: Art32Error | None = None
 
 
@@ -90,7 +91,9 @@ def back_up(
         files.lock(lock, what=f"source `{source.name}`"),
         _recorded(ledger, source, secrets.token_hex(8)) as result,
     ):
-        unsent.settle(config.state_directory, BACKUPS, config.host, source.name, store, ledger)
+        result.warnings += unsent.settle(
+            config.state_directory, BACKUPS, config.host, source.name, store, ledger
+        )
         known = history.read(ledger.records(), writer.signer.fingerprint)
         adapter = plugin(source_kind(source))
         adapter.probe(source)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -83,13 +84,26 @@ def kept(
 def settle(
     state: Path, area: Area, host: str, source: str, store: Store, ledger: Ledger
 ) -> list[str]:
-    """Send and record what earlier runs of a source kept; return the ids that now are complete.
+    """Send and record what earlier runs of a source kept; return a sentence for each end of a run
+    that this user may not open: it stays, and stops no later run.
 
     Hold the source's lock. What is older than a day is given up, and the ledger says so.
-    Raise what the store and the ledger raise; then it stays kept.
+    Raise what the store and the ledger raise, and PERMISSION or DISK when what is kept cannot be
+    looked at; then it stays kept.
     """
-    settled = []
-    for path, data in list(files.abandoned(_directory(state, area, source))):
+    directory = _directory(state, area, source)
+    closed = []
+    try:
+        left = list(files.abandoned(directory))
+    except OSError as error:
+        raise _unusable(directory, error) from error
+    for path, data in left:
+        if data is None:
+            closed.append(
+                f"what an earlier run of `{source}` kept in `{path}` may not be opened: give it to "
+                f"the user of this run (chown), or remove it: rm {path}"
+            )
+            continue
         end = _parse(data, host, source)
         known = end is None or any(
             record.event == area.event("complete") and record.facts.get("id") == end.facts["id"]
@@ -102,9 +116,22 @@ def settle(
                 _put(store, f"{end.path}/{layout.MANIFEST}", end.manifest)
                 _put(store, f"{end.path}/{layout.SIGNATURE}", end.signature)
                 ledger.append(area.event("complete"), **end.facts)
-                settled.append(str(end.facts["id"]))
-        path.unlink(missing_ok=True)
-    return settled
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _unusable(directory, error) from error
+    return closed
+
+
+def _unusable(directory: Path, error: OSError) -> Art32Error:
+    refused = error.errno in (errno.EACCES, errno.EPERM)
+    return Art32Error(
+        Code.PERMISSION if refused else Code.DISK,
+        f"what earlier runs kept in `{directory}` cannot be settled: "
+        f"{(error.strerror or 'error').lower()}",
+        hint=f"ls -la {directory}; it must belong to the user who runs art32, or to the group that "
+        "shares the state directory (mode 2770)",
+    )
 
 
 def _parse(data: bytes, host: str, source: str) -> Unsent | None:

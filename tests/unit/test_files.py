@@ -246,7 +246,7 @@ def test_a_lock_is_never_taken_through_a_symbolic_link(tmp_path: Path) -> None:
         pytest.fail("held")
 
 
-def found(directory: Path) -> list[bytes]:
+def found(directory: Path) -> list[bytes | None]:
     return [data for _, data in files.abandoned(directory)]
 
 
@@ -309,6 +309,9 @@ class TestSharedDirectories:
             files.replace(tmp_path / "replaced", b"x")
             with files.lock(tmp_path / "locks" / "deep" / "lock", what="it"):
                 pass
+            with files.claimed(tmp_path / "claims", b"x"):
+                (claim,) = (tmp_path / "claims").iterdir()
+                claim.rename(tmp_path / "claims" / "claim")
         finally:
             os.umask(before)
         modes = {
@@ -321,6 +324,8 @@ class TestSharedDirectories:
             "locks": "0o2770",
             "locks/deep": "0o2770",
             "locks/deep/lock": "0o660",
+            "claims": "0o2770",
+            "claims/claim": "0o660",
         }
 
     @pytest.mark.parametrize("mode", [0o770, 0o2750, 0o700])

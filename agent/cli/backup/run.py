@@ -104,6 +104,7 @@ def _run_answer(results: list[RunResult], warnings: list[str], form: output.Form
     found = list(warnings)
     status = ExitStatus.WARNINGS if warnings else ExitStatus.OK
     for result in results:
+        found += result.warnings
         for made in result.made:
             lines.append(_made_line(made))
             found += _made_warnings(made)

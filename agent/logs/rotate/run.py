@@ -96,7 +96,8 @@ class _Pass:
         pending = segments(self.log, self.place)
         if any(self._busy(segment) for segment in pending):
             self._tell()
-        known = dict(self.shipping.shipped(self.log.name)) if pending else {}
+        warn = self.result.warnings.append
+        known = dict(self.shipping.shipped(self.log.name, warn=warn)) if pending else {}
         end = clock.monotonic() + self.log.wait_seconds
         pause = _POLL_SECONDS
         while pending := self._ship_free(pending, known):

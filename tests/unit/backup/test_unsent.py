@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +14,7 @@ import pytest
 
 from agent import clock
 from agent.backup import catalog, identity, make
-from agent.errors import Art32Error, Code
+from agent.errors import Art32Error, Code, ExitStatus
 from agent.store import open_store
 from tests.faults.store import Fault, FaultStore
 from tests.fixtures.repository import MakeRepository, Repository
@@ -110,3 +113,62 @@ def test_a_record_that_was_written_is_not_written_twice(make_repository: MakeRep
     site.back_up("app")
     assert len(events(site, "backup-complete")) == 3
     assert [state for state, _ in states(site)] == ["complete"] * 3
+
+
+def as_another_user(path: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of this Python that may not open a file, as if another user had made it."""
+    confined: list[str] = []
+    if os.geteuid() == 0:
+        os.chown(path, 65534, 65534)
+        confined = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    else:
+        path.chmod(0)
+    return subprocess.run(
+        [*confined, sys.executable, *command], capture_output=True, text=True, check=False
+    )
+
+
+def test_an_end_that_another_user_kept_is_told_and_stops_no_later_run(
+    make_repository: MakeRepository,
+) -> None:
+    site = make_repository(COMMAND)
+    fail(site, Code.STORE_UNREACHABLE.label, SIGNATURE)
+    (path,) = kept(site)
+    run = ("-m", "agent", "--config", str(site.config_file), "backup", "run")
+    done = as_another_user(path, *run)
+    assert done.returncode == ExitStatus.WARNINGS, done.stderr
+    assert f"kept in `{path}` may not be opened" in done.stderr
+    assert kept(site) == [path]
+    assert sorted(state for state, _ in states(site)) == ["absent", "complete"]
+
+
+def test_what_is_kept_in_a_directory_that_cannot_be_read_is_an_error_with_a_hint(
+    make_repository: MakeRepository,
+) -> None:
+    site = make_repository(COMMAND)
+    fail(site, Code.STORE_UNREACHABLE.label, SIGNATURE)
+    (path,) = kept(site)
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+    with pytest.raises(Art32Error, match="cannot be settled") as caught:
+        site.back_up("app")
+    assert caught.value.code is Code.DISK
+    path.unlink()
+    run = ("-m", "agent", "--config", str(site.config_file), "backup", "run")
+    path.parent.chmod(0o700)
+    done = as_another_user(path.parent, *run)
+    assert done.returncode == ExitStatus.PERMISSION
+    assert "hint: ls -la" in done.stderr
+
+
+def test_the_note_of_another_users_restore_is_told_and_no_failure(tmp_path: Path) -> None:
+    claim = tmp_path / "restores" / "note"
+    claim.parent.mkdir()
+    claim.write_text("{}")
+    claim.chmod(0o600)
+    program = (
+        "import sys; from pathlib import Path; from agent.backup import leftovers;"
+        "print([one.unknown for one in leftovers.look(Path(sys.argv[1]))])"
+    )
+    done = as_another_user(claim, "-c", program, str(tmp_path))
+    assert "belongs to another user" in done.stdout, done.stderr
