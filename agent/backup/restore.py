@@ -11,7 +11,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -236,7 +236,7 @@ def restore(
             if output is not None:
                 sentence = _write_out(stream, output)
             else:
-                wanted = request(ready.details)
+                wanted = replace(request(ready.details), warn=warnings.append)
                 _require_fitting(wanted.target, ready.details.kind)
                 kind = ready.details.kind
                 plugin(kind).check_target(wanted)

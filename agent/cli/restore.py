@@ -52,7 +52,12 @@ if TYPE_CHECKING:
     "of the host of the backup. May be given several times, after a failover.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace what stands at the target.")
-@click.option("--owners", is_flag=True, help="Restore owners and grants of a database as well.")
+@click.option(
+    "--owners",
+    is_flag=True,
+    help="Restore owners and grants as well, and a database's settings for single roles. Its other "
+    "settings, its comment, and what PUBLIC may not do come back in any case.",
+)
 @click.option(
     "--allow-superuser",
     is_flag=True,

@@ -91,12 +91,21 @@ def test_a_good_backup_passes_and_nothing_of_the_engine_is_left(
         f'assertions = ["SELECT count(*) = 300 FROM orders"]\nsystem_identifier = "{identifier}"\n'
         'newest_row = "SELECT max(at) FROM orders"\nmaximum_loss_hours = 2\nmaximum_minutes = 60\n',
     )
+    postgresql.sql("ALTER DATABASE shop SET default_transaction_read_only = on")
     site.back_up("app")
     done = art32(site, "--output", "json", "drill", "run", "app")
     assert done.returncode == 0, done.stdout + done.stderr
     (result,) = json.loads(done.stdout)["data"]
     shown = {check["name"]: check["good"] for check in result["checks"]}
-    names = ["row counts", "amcheck", "system identifier", "assertion 1", "loss", "time"]
+    names = [
+        "row counts",
+        "amcheck",
+        "settings",
+        "system identifier",
+        "assertion 1",
+        "loss",
+        "time",
+    ]
     assert shown == dict.fromkeys(["freshness", "snapshot", *names], True)
     assert 3600 <= result["loss_seconds"] < 2 * 3600
     assert set(result["seconds"]) == {"catalog", "engine", "restore", "checks"}

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from agent import clock
 from agent.backup.sources import RestoreRequest
 from agent.backup.sources import _postgresql_client as client
+from agent.backup.sources import _postgresql_properties as properties
 from agent.backup.sources import _postgresql_target as targets
 from agent.backup.sources._postgresql_contents import choose
 from agent.backup.sources._postgresql_target import Target, identifier, literal
@@ -47,7 +48,9 @@ def _refuse_globals(request: RestoreRequest) -> None:
 def restore(stream: Iterator[bytes], request: RestoreRequest) -> str:
     """Restore a custom-format dump into a new database and return a sentence about it.
 
-    The new database has the encoding and locale of the backup's facts. A database that
+    The new database has the encoding, locale, settings, comment and, towards everybody, the rights
+    of the backup's facts; with `owners` those of single roles and its owner, too
+    (`_postgresql_properties`). A database that
     `overwrite` allows to be replaced is renamed in the same transaction and kept. With `only`,
     one table is restored with what it needs and what belongs to it (`_postgresql_contents`).
     Raise the errors of `check_target`, and TARGET_FAILED when `pg_restore` fails; then, and on any
@@ -56,17 +59,21 @@ def restore(stream: Iterator[bytes], request: RestoreRequest) -> str:
     _refuse_globals(request)
     target = targets.check(request)
     temporary = _unfinished(request)
-    target.sql(_creation(temporary, request))
     try:
+        target.sql(_creation(temporary, request) + properties.closing(request.facts, temporary))
         _feed(stream, target, temporary, request)
+        # after the data: a database may be set to be read only
+        properties.apply(target, temporary, request)
         kept = _rename(target, temporary, overwrite=request.overwrite)
     except BaseException:
         with contextlib.suppress(Art32Error):  # the error that led here is the one to show
             _drop(target, temporary)
         raise
+    properties.give(target, request)
     what = f"the table `{request.only}`" if request.only else "the backup"
     sentence = f"{what} is in the new database `{target.database}`"
-    return sentence + (f"; the old one is now `{kept}`" if kept else "")
+    sentence += f"; the old one is now `{kept}`" if kept else ""
+    return sentence + properties.left_out(request)
 
 
 def _unfinished(request: RestoreRequest) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.backup.sources import _postgresql_client as client
+from agent.backup.sources import _postgresql_properties
 from agent.errors import Art32Error, Code
 from agent.run import PIPE, Process, TimeoutExpired
 
@@ -58,6 +59,8 @@ SELECT pg_catalog.json_build_object('roles', pg_catalog.json_agg(rolname ORDER B
         SELECT FROM pg_catalog.pg_policy p WHERE r.oid = ANY (p.polroles)) OR EXISTS (
         SELECT FROM pg_catalog.pg_user_mappings m WHERE r.oid = m.umuser)
     HAVING pg_catalog.count(*) > 0;
+"""
+_FACTS_END = r"""
 \set ON_ERROR_STOP on
 \set ON_ERROR_ROLLBACK off
 SELECT '{"end": true}';
@@ -170,7 +173,7 @@ def snapshot(psql: str, login: client.Login, *, count_up_to: int, where: str) ->
 
         _send(process, _BEGIN)
         head = receive()
-        _send(process, _FACTS)
+        _send(process, _FACTS + _postgresql_properties.QUERY + _FACTS_END)
         facts = dict(head["facts"])
         while "end" not in (value := receive()):
             facts.update({key: each for key, each in value.items() if each is not None})

@@ -19,6 +19,14 @@ from agent.errors import Art32Error, Code
 
 EXAMPLE = "postgresql:///newdb?host=/var/run/postgresql&user=restorer"
 _DEFAULT_SOCKET = Path("/var/run/postgresql")
+# What a restored database is set to must not hinder us.
+_OPTIONS = " ".join(
+    f"-c {setting}"
+    for setting in (
+        *("statement_timeout=0", "lock_timeout=0", "idle_in_transaction_session_timeout=0"),
+        "default_transaction_read_only=off",
+    )
+)
 _ROLE_HINT = (
     "restore as a role for this purpose alone: CREATE ROLE restorer LOGIN CREATEDB; "
     "`--allow-superuser` lets the dump run programs on the server"
@@ -67,7 +75,7 @@ class Target:
         if self.user is not None:
             settings["user"] = self.user
         settings |= {"connect_timeout": "30", "application_name": "art32", "sslmode": "disable"}
-        settings |= {"client_encoding": "UTF8", "passfile": "/dev/null"}
+        settings |= {"client_encoding": "UTF8", "passfile": "/dev/null", "options": _OPTIONS}
         quoted = (value.replace("\\", "\\\\").replace("'", "\\'") for value in settings.values())
         return " ".join(f"{key}='{value}'" for key, value in zip(settings, quoted, strict=True))
 

@@ -14,6 +14,7 @@ from agent.backup.drill.engines import START_SECONDS, Check, await_start, counte
 from agent.backup.manifest import Details
 from agent.backup.sources import RestoreRequest
 from agent.backup.sources import _postgresql_client as client
+from agent.backup.sources import _postgresql_properties as properties
 from agent.backup.sources import _postgresql_target as targets
 from agent.backup.sources._postgresql_snapshot import COUNT
 from agent.backup.sources._postgresql_target import identifier
@@ -79,6 +80,7 @@ class PostgreSQL:
                 found[value["table"]] = found.get(value["table"], 0) + value["rows"]
         yield counted(details.rows, found)
         yield self._amcheck()
+        yield self._properties(details)
         if wanted.system_identifier is not None:
             identifier = details.facts.get("system_identifier")
             yield Check(
@@ -97,12 +99,26 @@ class PostgreSQL:
         except Art32Error as error:
             return Check("amcheck", None, error.sentence)
         argv = [program, "--install-missing=public", "--no-password"]
-        argv += ["--host", str(self._server.socket), "--username", _ROLE, DATABASE]
+        argv.append(self._server.connection(DATABASE))
         done = run.run(self._server.confined(argv, directory=where), timeout=_LONG_SECONDS)
         if done.returncode == 0:
             return Check("amcheck", True, "every table and every B-tree index was read")
         said = redact.diagnostic(done.stderr) or redact.diagnostic(done.stdout)
         return Check("amcheck", False, said or f"status {done.returncode}")
+
+    def _properties(self, details: Details) -> Check:
+        """Compare what belongs to the database itself: settings, comment, rights of everybody."""
+        name = "settings"
+        if (wanted := properties.read(details.facts)) is None:
+            return Check(name, None, "the backup does not say what its database was set to")
+        (value,) = self._values(properties.QUERY)
+        found = properties.read(value)
+        there = {} if found is None else found.common()
+        expected = wanted.common()
+        wrong = sorted(key for key in {*there, *expected} if there.get(key) != expected.get(key))
+        if wrong:
+            return Check(name, False, f"not as in the database: {', '.join(wrong)}")
+        return Check(name, True, "settings, comment and rights of everybody are the database's")
 
     def _query(self, query: str) -> list[Any]:
         """Return the first column of the rows of a configured query, as JSON values.

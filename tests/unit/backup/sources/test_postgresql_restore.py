@@ -13,6 +13,7 @@ from agent import run
 from agent.backup.sources import RestoreRequest
 from agent.backup.sources import postgresql as plugin
 from agent.backup.sources._postgresql_target import parse
+from agent.config.sources import PostgreSQLSource
 from agent.errors import Art32Error, Code
 from tests.fixtures.databases import PostgreSQLServer
 
@@ -86,6 +87,120 @@ def test_a_restored_database_dumps_to_the_same_sql(server: PostgreSQLServer) -> 
     assert plain('after "é" = 1') == plain("before")
     owner = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname LIKE 'after%'"
     assert server.sql(owner) == "restorer"
+
+
+PROPERTIES = r"""
+    COMMENT ON DATABASE {0} IS E'it''s \\ ours\n\\! touch /tmp/x';
+    ALTER DATABASE {0} CONNECTION LIMIT 7;
+    ALTER DATABASE {0} SET search_path = "$user", shop, "a,""b c";
+    ALTER DATABASE {0} SET temp_tablespaces = '';
+    ALTER DATABASE {0} SET timezone = 'Europe/Berlin';
+    ALTER DATABASE {0} SET work_mem = '5MB';
+    ALTER DATABASE {0} SET default_transaction_read_only = on;
+    ALTER DATABASE {0} SET app.secret = E'q=\'\\" ;:x';
+    ALTER ROLE reader IN DATABASE {0} SET search_path = '';
+    REVOKE CONNECT ON DATABASE {0} FROM PUBLIC;
+    GRANT CREATE ON DATABASE {0} TO PUBLIC;
+    GRANT CONNECT ON DATABASE {0} TO reader WITH GRANT OPTION;
+    ALTER DATABASE {0} OWNER TO keeper;
+"""
+CONNECTABLE = "SELECT has_database_privilege('other', '{}', 'CONNECT')"
+
+
+@pytest.fixture
+def dressed(server: PostgreSQLServer) -> tuple[bytes, dict[str, Any]]:
+    """The dump and the facts of a database that has properties of every kind."""
+    for role in ("reader", "keeper", "other"):
+        server.sql(f"DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN")
+    server.sql(PROPERTIES.format(server.create("dressed", SCHEMA)))
+    source = PostgreSQLSource(
+        kind="postgresql",
+        name="app",
+        database="dressed",
+        host=str(server.socket),
+        user=server.admin,
+    )
+    with plugin.dump(source, "") as dump:
+        return b"".join(iter(dump.read, b"")), dump.finish().facts
+
+
+def test_with_owners_a_database_comes_back_with_all_that_is_its_own(
+    server: PostgreSQLServer, dressed: tuple[bytes, dict[str, Any]]
+) -> None:
+    data, facts = dressed
+    warnings: list[str] = []
+    mighty: dict[str, Any] = {"user": "admin", "allow_superuser": True, "warn": warnings.append}
+    wanted = request(server, "twin", facts=facts, owners=True, **mighty)
+    plugin.restore(pieces(data), wanted)
+    assert warnings == []
+
+    def plain(name: str) -> list[str]:
+        text = server.run("pg_dump", "--create", database=name).replace(name, "NAME")
+        return sorted(line for line in text.split("\n") if "restrict" not in line)
+
+    assert plain("twin") == plain("dressed")
+
+
+def test_without_owners_settings_comment_and_the_lock_against_everybody_come_back(
+    server: PostgreSQLServer, dressed: tuple[bytes, dict[str, Any]]
+) -> None:
+    data, facts = dressed
+    warnings: list[str] = []
+    sentence = plugin.restore(
+        pieces(data), request(server, "one", facts=facts, warn=warnings.append)
+    )
+    assert "`reader`" in sentence
+    assert server.sql("SHOW timezone", database="one") == "Europe/Berlin"
+    assert server.sql("SHOW search_path", database="one") == '"$user", shop, "a,""b c"'
+    assert server.sql(CONNECTABLE.format("one")) == "f"
+    assert server.sql("SELECT count(*) FROM shop.orders", database="one") == "100"
+    (warning,) = warnings  # a setting that no extension has declared is the superuser's to make
+    assert 'ALTER DATABASE "one" SET "app.secret" TO ...' in warning
+
+
+def test_rights_that_cannot_be_given_are_named_and_the_restore_is_done(
+    server: PostgreSQLServer, dressed: tuple[bytes, dict[str, Any]]
+) -> None:
+    _, facts = dressed
+    stranger = {"role": "stranger", "right": "CONNECT", "grantable": False}
+    rights = [*facts["properties"]["rights"], stranger]
+    facts = {**facts, "properties": {**facts["properties"], "rights": rights}}
+    warnings: list[str] = []
+    wanted = request(server, "one", facts=facts, owners=True, warn=warnings.append)
+    plugin.restore(pieces(dump_of(server, server.create("plain", "SELECT 1"))), wanted)
+    assert any('GRANT CONNECT ON DATABASE "one" TO "stranger";' in one for one in warnings)
+    assert any('ALTER DATABASE "one" OWNER TO "keeper";' in one for one in warnings)
+    assert server.sql("SELECT has_database_privilege('reader', 'one', 'CONNECT')") == "t"
+
+
+def test_properties_that_are_no_data_run_nothing(server: PostgreSQLServer) -> None:
+    data = dump_of(server, server.create("before", SCHEMA))
+    canary = server.socket / "canary-of-properties"
+    attack = f"x\n\\! touch {canary}\n'; DROP DATABASE before; --"
+    hostile = {
+        "owner": attack,
+        "comment": attack,
+        "connection_limit": -1,
+        "settings": [{"role": None, "values": [f"{attack}=1", f"search_path={attack}"]}],
+        "rights": [{"role": attack, "right": "CONNECT", "grantable": True}],
+    }
+    nonsense: tuple[object, ...] = (
+        {**hostile, "connection_limit": "1; DROP"},
+        {**hostile, "comment": "\0"},
+        [],
+        7,
+    )
+    for number, properties in enumerate((hostile, *nonsense)):
+        warnings: list[str] = []
+        facts = {**FACTS, "properties": properties}
+        name = f"one{number}"
+        mighty: dict[str, Any] = {"user": "admin", "allow_superuser": True, "owners": True}
+        wanted = request(server, name, facts=facts, warn=warnings.append, **mighty)
+        plugin.restore(pieces(data), wanted)
+        assert warnings
+        assert name in server.names()
+    assert "before" in server.names()
+    assert not canary.exists()
 
 
 def test_the_new_database_has_the_recorded_encoding_and_locale(server: PostgreSQLServer) -> None:
