@@ -43,7 +43,7 @@ EXIT_MEANINGS: dict[ExitStatus, str] = {
     ExitStatus.LOCKED: "another run holds the lock",
     ExitStatus.KEY: "an encryption or signing key is missing, expired, revoked or wrong",
     ExitStatus.STORE: "the store is unreachable, refuses, or answers wrongly",
-    ExitStatus.VERIFICATION: "a backup is not what its signature says",
+    ExitStatus.VERIFICATION: "a backup is not what its signature says, or a good one is missing",
     ExitStatus.SOURCE: "what should be backed up could not be read, or the target refused it",
     ExitStatus.WARNINGS: "done, and something needs a person's eye",
     ExitStatus.TRY_AGAIN: "nothing is wrong here; try again later",
@@ -96,7 +96,7 @@ class Code(Enum):
         ExitStatus.WARNINGS,
         "a backup differs so much from the last one that a person has to accept it",
     )
-    STALE = ("stale", ExitStatus.WARNINGS, "the newest good backup is too old")
+    STALE = ("stale", ExitStatus.VERIFICATION, "the newest good backup is too old")
     ENROLMENT_INVALID = (
         "enrolment-invalid",
         ExitStatus.VERIFICATION,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from agent.backup.catalog import CODES, Unit
@@ -11,20 +12,34 @@ from agent.errors import Art32Error, Code
 from agent.store import Store
 
 _NAMED = 3
+_HINT = "on its host: systemctl list-timers 'art32-*', then art32 backup run"
+
+
+@dataclass(frozen=True)
+class Newest:
+    """The newest unit with a signature of each source, and the newest good one if that is another.
+
+    `lacking` are the sources without a recent good one: failures. `doubts` and `notes` tell of what
+    came after the newest good one.
+    """
+
+    picked: list[Unit]
+    lacking: list[tuple[str, Art32Error]]
+    doubts: list[tuple[str, Art32Error]]
+    notes: list[str]
 
 
 def newest_of(
     config: Configuration, store: Store, units: Sequence[Unit], accepted: frozenset[str]
-) -> tuple[list[Unit], list[tuple[str, Art32Error]], list[str]]:
-    """Return the newest unit with a signature of each source, and the newest good one if that is
-    another; an error for everything that lets a source be without a recent good one; and a sentence
-    for what came after that."""
+) -> Newest:
+    """Return what is to be looked at of each source, and what is wrong before a look."""
     hours = config.retention.newest_within_hours
     limit = store.now() - timedelta(hours=hours)
     groups: dict[str, list[Unit]] = {}
     for unit in units:
         groups.setdefault(unit.source, []).append(unit)
     picked: list[Unit] = []
+    lacking: list[tuple[str, Art32Error]] = []
     doubts: list[tuple[str, Art32Error]] = []
     notes: list[str] = []
     for source, mine in sorted(groups.items()):
@@ -34,10 +49,11 @@ def newest_of(
         if f"{mine[0].host}/{source}" in config.retention.retired:
             pass  # it has ended: nothing new is to be waited for
         elif not good:
-            doubts.append((source, Art32Error(Code.NO_BACKUP, f"`{source}` has no good backup")))
+            sentence = f"`{source}` has no good backup"
+            lacking.append((source, Art32Error(Code.NO_BACKUP, sentence, hint=_HINT)))
         elif mine[good[-1]].stored_at < limit:
             sentence = f"the newest good backup of `{source}` is older than {hours} hours"
-            doubts.append((source, Art32Error(Code.STALE, sentence)))
+            lacking.append((source, Art32Error(Code.STALE, sentence, hint=_HINT)))
         later = mine[good[-1] + 1 if good else 0 :]
         if (note := _later(source, later)) is None:
             continue
@@ -46,7 +62,7 @@ def newest_of(
             notes.append(note)
         else:
             doubts.append((source, Art32Error(code, note)))
-    return picked, doubts, notes
+    return Newest(picked, lacking, doubts, notes)
 
 
 _DOUBTFUL = {

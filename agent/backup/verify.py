@@ -52,11 +52,14 @@ class Verified:
 
 @dataclass(frozen=True)
 class Missing:
-    """A backup that should be in the store and is not; without an id, any backup of its source."""
+    """A backup that should be in the store and is not; without an id, any good and recent backup of
+    its source."""
 
     source: str
     id: str | None
     problem: str
+    code: Code = Code.NO_BACKUP
+    hint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -108,10 +111,17 @@ def choose(
     else:
         if newest:
             accepted = catalog.accepted_ids(backups, local.accepted)
-            picked, doubts, notes = newest_of(config, store, units, accepted)
-            chosen = [one for unit in picked for one in unit.backups]
-            warnings += [*(error.sentence for _, error in doubts), *notes]
+            found = newest_of(config, store, units, accepted)
+            chosen = [one for unit in found.picked for one in unit.backups]
+            doubts = found.doubts
+            warnings += [*(error.sentence for _, error in doubts), *found.notes]
             lost += _without(config, backups, host, source)
+            told = {one.source for one in lost}
+            lost += [
+                Missing(name, None, error.sentence, error.code, error.hint)
+                for name, error in found.lacking
+                if name not in told
+            ]
         else:
             chosen = [backup for backup in backups if backup.state is not State.ABSENT]
         after = missing.since(config.retention, store.now())
@@ -188,14 +198,23 @@ def errors(results: Sequence[Verified], choice: Choice) -> list[tuple[str, Art32
     """Return what is to be reported: each source with what is wrong with its backups, once for each
     kind of wrong."""
     found: dict[tuple[str, Code], list[str]] = {}
+    hints: dict[tuple[str, Code], str | None] = {}
     for one in results:
         if not one.good:
             code = catalog.CODES.get(one.backup.state, Code.CORRUPT)
             found.setdefault((one.backup.place.source, code), []).append(one.problem)
     for lost in choice.missing:
-        found.setdefault((lost.source, Code.NO_BACKUP), []).append(lost.problem)
+        found.setdefault((lost.source, lost.code), []).append(lost.problem)
+        hints.setdefault((lost.source, lost.code), lost.hint)
     told = [
-        (source, Art32Error(code, f"{len(problems)} of `{source}`: {problems[0]}"))
+        (
+            source,
+            Art32Error(
+                code,
+                f"{len(problems)} of `{source}`: {problems[0]}",
+                hint=hints.get((source, code)),
+            ),
+        )
         for (source, code), problems in found.items()
     ]
     known = set(found)

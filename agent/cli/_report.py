@@ -60,7 +60,7 @@ def answer(context: Context, verb: str, given: Answer) -> None:
             )
     duty = verb.replace(" ", "-")
     beats = [f"{verb.split()[0]}:{name}" for name in given.done]
-    beats += [duty] if given.status in _GOOD else []
+    beats += [duty] if given.status in _GOOD and not given.errors else []
     for beat in beats:
         waits |= report.beat(config, beat)
     if waits:

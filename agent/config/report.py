@@ -34,7 +34,8 @@ class Report(Section):
         None,
         description="File with a line `DUTY ADDRESS` for each duty whose silence is to be noticed, "
         "such as `backup:app https://hc.example.org/ping/...`; mode 0600: who knows an address can "
-        "feign success. The address is called after each success of the duty.",
+        "feign success. The address is called after each success of the duty; a backup that does "
+        "not count until a person accepts it is none.",
         examples=["/etc/credstore/art32.heartbeats"],
     )
     endpoint: Endpoint = Field(

@@ -103,7 +103,7 @@ def test_a_newest_backup_that_is_old(site: Repository, rollbar_server: Rollbar) 
         site.back_up(name)
     for path in (site.store / site.host / "one").rglob("*"):
         os.utime(path, (1_700_000_000, 1_700_000_000))
-    assert art32(site, "backup", "verify", "--newest") == 20
+    assert art32(site, "backup", "verify", "--newest") == 14
     assert told(site, rollbar_server) == [("backup verify", "stale", "one", "backup-stale")]
     name = f"{site.host}/one"
     site.config_file.write_text(

@@ -127,7 +127,11 @@ def _run_answer(results: list[RunResult], warnings: list[str], form: output.Form
         found = [*failed, *found]
     told = [(result.source, result.error) for result in results if result.error is not None]
     told += [(one.source, _suspicious(one)) for r in results for one in r.made if one.suspicious]
-    done = [result.source for result in results if result.error is None]
+    done = [
+        result.source
+        for result in results  # what does not count yet is no success
+        if result.error is None and not any(made.suspicious for made in result.made)
+    ]
     return output.Answer("art32.backup.run/1", data, lines, found, status, errors=told, done=done)
 
 

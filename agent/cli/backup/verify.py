@@ -44,8 +44,9 @@ def command(
 ) -> None:
     """Check the named backups, or all that have a signature.
 
-    With the tier `decrypt` also every file of the write-ahead log from the first of the base
-    backups among them on.
+    With --newest a source without a good backup, or whose newest good one is older than
+    `retention.newest_within_hours`, is a failure. With the tier `decrypt` also every file of the
+    write-ahead log from the first of the base backups among them on.
     """
     from agent.backup import verify as verification
     from agent.backup import wal_verify
@@ -94,6 +95,9 @@ def command(
         for name, number, problem in found
     ]
     problems = [line for line, entry in zip(lines, data, strict=True) if not entry["good"]]
+    told = verification.errors(results, choice)
+    lines += dict.fromkeys(f"hint: {error.hint}" for _, error in told if error.hint)
+    lines += dict.fromkeys(f"runbook: {error.runbook}" for _, error in told if error.runbook)
     status = ExitStatus.WARNINGS if warnings else ExitStatus.OK
     context.finish(
         output.Answer(
@@ -103,6 +107,6 @@ def command(
             warnings,
             ExitStatus.VERIFICATION if problems else status,
             summary="; ".join(problems),
-            errors=verification.errors(results, choice),
+            errors=told,
         )
     )

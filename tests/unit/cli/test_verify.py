@@ -125,14 +125,31 @@ def test_a_recent_good_backup_is_ok_and_the_newest_alone_is_looked_at(place: Pla
     assert place.say("backup", "list").status == ExitStatus.OK
 
 
-def test_a_newest_backup_that_is_old_is_a_warning(
+def test_a_newest_backup_that_is_old_is_critical(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     later(monkeypatch, days=20)
     status, line = place.nagios()
-    assert status == 1
+    assert status == 2
     assert "the newest good backup of `app` is older than 48 hours" in line
-    assert place.say("backup", "verify", "--newest").status == ExitStatus.WARNINGS
+    said = place.say("backup", "verify", "--newest", form="human")
+    assert said.status == ExitStatus.VERIFICATION
+    assert "app: the newest good backup of `app` is older than 48 hours" in said.out
+    assert "hint: on its host: systemctl list-timers" in said.out
+    assert "runbook: backup-stale" in said.out
+    assert place.say("backup", "verify").status == ExitStatus.OK
+
+
+def test_a_source_without_any_good_backup_is_critical_though_each_is_intact(place: Place) -> None:
+    place.forget()
+    for backup in place.backups:
+        place.sign_anew(backup, suspicious=["shrunk"])
+    status, line = place.nagios()
+    assert (status, "`app` has no good backup" in line) == (2, True)
+    said = place.say("backup", "verify", "--newest")
+    assert said.status == ExitStatus.VERIFICATION
+    wrong = [entry["problem"] for entry in said.document["data"] if not entry["good"]]
+    assert wrong == ["`app` has no good backup"]
 
 
 def test_a_newest_backup_that_is_suspicious_is_a_warning_until_it_is_accepted(

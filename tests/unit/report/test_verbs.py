@@ -13,7 +13,7 @@ import pytest
 from agent import clock, report
 from agent.cli import _report, main
 from agent.config.model import Configuration
-from agent.errors import Art32Error, Code
+from agent.errors import Art32Error, Code, ExitStatus
 from agent.report import heartbeat, unit
 from agent.report.drain import Drained, drain
 from tests.fixtures.rollbar import Rollbar, changed
@@ -309,6 +309,23 @@ class TestHeartbeats:
         _report.answer(context, "drill run", Answer("x", None, []))
         names = [path.name for path, _ in report.open_queue(beating).beats()]
         assert names == ["backup:app", "drill-run"]
+
+    def test_a_backup_that_does_not_count_yet_beats_for_nothing(
+        self, beating: Configuration, tmp_path: Path
+    ) -> None:
+        from agent.backup.make import RunResult
+        from agent.backup.shipment import Made
+        from agent.cli import Context
+        from agent.cli.backup import run as running
+
+        context = Context(tmp_path / "agent.toml", "human")
+        vars(context)["loaded"] = beating
+        made = Made("app", "0" * 16, "", 1, 1, 1.0, suspicious=("shrunk",))
+        given = running._run_answer([RunResult("app", [made]), RunResult("shop")], [], "human")
+        assert given.status == ExitStatus.WARNINGS
+        _report.answer(context, "backup run", given)
+        names = [path.name for path, _ in report.open_queue(beating).beats()]
+        assert names == ["backup:shop"]
 
 
 def test_a_process_of_its_own_sends_when_nobody_else_will(
