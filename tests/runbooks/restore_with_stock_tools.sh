@@ -10,6 +10,8 @@
 #
 # Restore into something new, and give it its final name only when this script has printed DONE and
 # exited 0 *and* the program that took the dump has too: what came before DONE may lack its end.
+# pg_restore without --create leaves out the settings, comment and rights of the database itself:
+# runbooks/restore-database-stock-tools.md shows how to read them.
 # Needs gpg, gpgv, zstd, sha256sum, grep, sed, awk.
 set -eu
 umask 077

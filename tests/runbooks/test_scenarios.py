@@ -119,6 +119,10 @@ def test_a_table_that_is_there_is_not_overwritten(shop: World, server: PostgreSQ
 
 
 def test_stock_tools_bring_a_database_back(shop: World, server: PostgreSQLServer) -> None:
+    server.sql(
+        "ALTER DATABASE shop SET work_mem = '5MB'; REVOKE CONNECT ON DATABASE shop FROM PUBLIC"
+    )
+    shop.site.back_up("app")
     work = shop.directory / "work"
     work.mkdir()
     shop.values |= {
@@ -127,7 +131,11 @@ def test_stock_tools_bring_a_database_back(shop: World, server: PostgreSQLServer
         "WORK": str(work),
         "DATABASE": "shop_by_hand",
     }
-    shop.mends("restore-database-stock-tools")
+    done = shop.mends("restore-database-stock-tools")
+    said = done.stdout + done.stderr
+    assert "ALTER DATABASE shop SET work_mem TO '5MB';" in said
+    assert "REVOKE CONNECT,TEMPORARY ON DATABASE shop FROM PUBLIC;" in said
+    assert "set_config" not in said
     shop.undoes("restore-database-stock-tools")
     assert "shop_by_hand" not in server.names()
     assert list(work.iterdir()) == []

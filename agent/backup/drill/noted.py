@@ -48,7 +48,8 @@ def note(config: Configuration, answer: Answer) -> Answer:
 
 def _put(store: Store, host: str, source: str, drills: Iterable[Mapping[str, Any]]) -> None:
     kept = [{key: one[key] for key in _KEPT} for one in drills]
-    word = "passed" if all(one["passed"] for one in kept) else "failed"
+    whole = all(len(kept) >= int(one["record"].get("parts", 1)) for one in kept)
+    word = "passed" if whole and all(one["passed"] for one in kept) else "failed"
     document = {"schema": SCHEMA, "host": host, "source": source, "drills": kept}
     data = (json.dumps(document, indent=1) + "\n").encode()
     try:
