@@ -114,7 +114,7 @@ def _push(address: str, path: str) -> None:
             try:
                 files.append((other, os.open(os.path.join(directory, other), os.O_RDONLY)))
             except OSError:
-                continue
+                break  # nothing is shipped before what comes first
     names = [one for one, _ in files]
     descriptors = [control, *(one for _, one in files)]
     try:

@@ -1,8 +1,10 @@
 """Ships what PostgreSQL hands over: several files at once, each answered for when it is durable.
 
 What a push offers besides its own file is shipped meanwhile, and the next push is answered from the
-mark that this leaves. Segments are sealed side by side and *put* one after the other: an archive
-then never has a hole, at whatever instant a host dies, and one that has lost something.
+mark that this leaves. Segments are sealed side by side and *put* one after the other, and none that
+was merely offered after one that failed: an archive then never has a hole, at whatever instant a
+host dies, and one that has lost something. What PostgreSQL itself asks for is shipped although an
+earlier one failed: it asks in order, and has given that one up.
 """
 
 from __future__ import annotations
@@ -73,6 +75,7 @@ class Shipper:
         self._guard = threading.Condition()
         self._waiting: list[_Job] = []  # a heap
         self._jobs: dict[tuple[Place, Identity], _Job] = {}
+        self._failed: set[Place] = set()  # segments that hold back what is offered after them
         self._closed = False
         for _ in range(workers):
             threading.Thread(target=self._work, daemon=True).start()
@@ -83,22 +86,12 @@ class Shipper:
         `more` is shipped when there is time: what becomes of it shows at its own push.
         SOURCE_INCOMPLETE and SPLIT_BRAIN are about the file; others are keys and store.
         """
-        wanted: _Job | None = None
-        # in order: each then knows the one that must be stored before it
-        for one, file in sorted([(place, descriptor), *more], key=lambda pair: _order(pair[0])):
-            if one == place:
-                wanted = self._enqueue(one, file)
-            elif self._has_room():
-                self._enqueue(one, file)
+        wanted = self._enqueue(place, [(place, descriptor), *more])
         if wanted is None:
             return
         wanted.done.wait()
         if wanted.error is not None:
             raise wanted.error
-
-    def _has_room(self) -> bool:
-        with self._guard:
-            return len(self._waiting) < _WAITING
 
     def close(self) -> None:
         """Begin nothing more; whoever waits is told to try again."""
@@ -111,34 +104,41 @@ class Shipper:
             with contextlib.suppress(OSError):
                 self._report(job.place, job.error)
 
-    def _enqueue(self, place: Place, descriptor: int) -> _Job | None:
-        identity = marks.identity(descriptor)
-        mark = self._marks.get(place)
-        if mark is not None and mark.identity == identity:
-            return None
-        with self._guard:
-            if self._closed:
+    def _enqueue(self, wanted: Place, offered: Sequence[tuple[Place, int]]) -> _Job | None:
+        """Have everything shipped that no mark knows; return the job of what is wanted, if any."""
+        unknown = []
+        # in order: each then knows the one that must be stored before it
+        for place, descriptor in sorted(offered, key=lambda pair: _order(pair[0])):
+            identity = marks.identity(descriptor)
+            mark = self._marks.get(place)
+            if mark is None or mark.identity != identity:
+                unknown.append((place, descriptor, identity))
+        found = None
+        with self._guard:  # for all of them: the first may fail before the second is looked at
+            if unknown and self._closed:
                 raise _later(_CLOSING)
-            job = self._jobs.get((place, identity))
-            if job is None:
-                job = _Job(place, os.dup(descriptor), identity, self._predecessor(place))
-                self._jobs[job.key] = job
-                heapq.heappush(self._waiting, job)
-                self._guard.notify()
+            self._failed -= {one for one in self._failed if _comes_before(one, wanted)}
+            for place, descriptor, identity in unknown:
+                if place == wanted:
+                    found = self._job(place, descriptor, identity)
+                elif len(self._waiting) < _WAITING and not self._held_back(place):
+                    self._job(place, descriptor, identity)
+            self._guard.notify_all()
+        return found
+
+    def _job(self, place: Place, descriptor: int, identity: Identity) -> _Job:
+        job = self._jobs.get((place, identity))
+        if job is None:
+            before = [one for one in self._jobs.values() if _comes_before(one.place, place)]
+            job = _Job(place, os.dup(descriptor), identity, max(before, default=None))
+            self._jobs[job.key] = job
+            heapq.heappush(self._waiting, job)
         return job
 
-    def _predecessor(self, place: Place) -> _Job | None:
-        """Return the last segment under way that comes before this one on its timeline."""
-        if place.name.kind is not Kind.SEGMENT:
-            return None
-        before = [
-            job
-            for job in self._jobs.values()
-            if job.place.name.kind is Kind.SEGMENT
-            and job.place.directory == place.directory
-            and job.place.name.text < place.name.text
-        ]
-        return max(before, default=None)
+    def _held_back(self, place: Place) -> bool:
+        """Say whether a segment before this one has failed and is not being tried again."""
+        before = [one for one in self._failed if _comes_before(one, place)]
+        return bool(before) and not {job.place for job in self._jobs.values()}.issuperset(before)
 
     def _work(self) -> None:
         room = Room()
@@ -168,6 +168,10 @@ class Shipper:
     def _finish(self, job: _Job, error: Art32Error | None) -> None:
         with self._guard:
             self._jobs.pop(job.key, None)
+            if error is None:
+                self._failed.discard(job.place)
+            elif job.place.name.kind is Kind.SEGMENT:
+                self._failed.add(job.place)
         os.close(job.descriptor)
         job.before = None
         job.error = error
@@ -201,6 +205,15 @@ class Shipper:
 
 def _order(place: Place) -> tuple[bool, str]:
     return place.name.kind is not Kind.HISTORY, place.name.text
+
+
+def _comes_before(one: Place, other: Place) -> bool:
+    """Say whether both are segments of one timeline, and which is the earlier."""
+    return (
+        one.name.kind is other.name.kind is Kind.SEGMENT
+        and one.directory == other.directory
+        and one.name.text < other.name.text
+    )
 
 
 def _later(why: str) -> Art32Error:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,10 +17,14 @@ from pathlib import Path
 import pytest
 
 from agent.backup import wal_chain
-from agent.backup.wal import listing
+from agent.backup.wal import listing, names
+from agent.backup.wal.marks import Mark, Marks
+from agent.backup.wal.place import Place
+from agent.backup.wal.push import Shipper
+from agent.errors import Art32Error
 from tests.faults.store import HANGING, PUT_HARMLESS, Fault, FaultStore
 from tests.fixtures.daemons import ROOT, until
-from tests.fixtures.wal import SEGMENT_BYTES, segment
+from tests.fixtures.wal import SEGMENT_BYTES, SYSTEM, segment
 from tests.fixtures.wal_service import World
 from tests.unit.backup.test_wal_chain import base
 
@@ -145,3 +152,95 @@ def test_a_store_that_is_lost_while_a_server_recovers_proves_no_absence(world: W
             assert "is not there" in said
         (world.directory / "gone").rename(store)
         assert [world.fetch(waiting[1]), world.fetch(segment(5)[0])] == [0, 1]
+
+
+class SlowMarks(Marks):
+    """Marks on a slow disk: the first segment has failed when the second is looked for."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.failed = threading.Event()
+
+    def get(self, place: Place) -> Mark | None:
+        if place.name.text == segment(4)[0]:
+            self.failed.wait(0.5)
+        return super().get(place)
+
+
+@pytest.fixture
+def shipper(world: World) -> Iterator[Shipper]:
+    known = SlowMarks(world.directory / "marks")
+    found = Shipper(
+        world.keys,
+        world.store,
+        known,
+        prefix=world.config.store.prefix,
+        workers=3,
+        report=lambda _, error: known.failed.set() if error else None,
+    )
+    yield found
+    found.close()
+
+
+def ship(world: World, shipper: Shipper, *numbers: int) -> None:
+    """Ship the first of these segments, and offer the others."""
+    with contextlib.ExitStack() as stack:
+        offered = []
+        for number in numbers:
+            name = names.require(segment(number)[0])
+            file = stack.enter_context((world.data / "pg_wal" / name.text).open("rb"))
+            offered.append((Place("db1", SYSTEM, name), file.fileno()))
+        shipper.ship(*offered[0], offered[1:])
+
+
+def settled(world: World, shipper: Shipper) -> list[str]:
+    """Return what is stored when nothing is under way any more."""
+    until(lambda: not shipper._jobs, "nothing is under way")
+    return world.stored()
+
+
+def test_a_segment_that_fails_at_once_holds_back_all_that_is_offered_after_it(
+    world: World, shipper: Shipper
+) -> None:
+    first, *later = world.written(*range(3, 8))
+    world.write(first, b"rubbish")
+    with pytest.raises(Art32Error, match=first):
+        ship(world, shipper, *range(3, 8))
+    assert settled(world, shipper) == []
+    world.written(3)
+    ship(world, shipper, *range(3, 8))
+    assert settled(world, shipper) == [first, *later]
+
+
+def test_a_segment_that_failed_holds_back_what_is_offered_until_it_is_stored_itself(
+    world: World, shipper: Shipper
+) -> None:
+    waiting = world.written(*range(2, 8))
+    world.write(waiting[1], b"rubbish")
+    with pytest.raises(Art32Error):
+        ship(world, shipper, 3)
+    ship(world, shipper, 2, 5, 6)
+    assert settled(world, shipper) == waiting[:1]
+    world.written(3)
+    ship(world, shipper, 3, 4, 5)
+    assert settled(world, shipper) == waiting[:4]
+
+
+def test_what_postgresql_itself_asks_for_is_shipped_after_one_that_it_has_given_up(
+    world: World, shipper: Shipper
+) -> None:
+    waiting = world.written(3, 4, 5)
+    world.write(waiting[0], b"rubbish")
+    with pytest.raises(Art32Error):
+        ship(world, shipper, 3, 4)
+    assert settled(world, shipper) == []
+    ship(world, shipper, 4, 5)
+    assert settled(world, shipper) == waiting[1:]
+
+
+def test_nothing_is_offered_after_a_file_that_cannot_be_opened(world: World) -> None:
+    waiting = world.written(3, 4, 5)
+    (world.data / "pg_wal" / waiting[1]).unlink()
+    with world.serving():
+        assert world.push(waiting[0]) == 0
+    assert world.stored() == waiting[:1]
