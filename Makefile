@@ -113,6 +113,7 @@ vmtest: ## Boot Debian in QEMU, install the package, run every unit (long; as ro
 	@scripts/system-packages vm
 	@scripts/environment dev
 	$(BIN)/python -m tests.vm $(VMTEST)
+	$(BIN)/python -m tests.vm --first-boot $(VMTEST)
 
 wheel: ## Build the optional wheel art32-kernel into dist/.
 	@scripts/environment dev

@@ -180,6 +180,32 @@ def test_listing_is_bound_to_the_stacks_own_prefix(store: Store) -> None:
         assert not store.may(who, "s3:ListBucket")
 
 
+def test_on_call_runs_the_document_on_the_machines_of_the_stack_and_nothing_else() -> None:
+    graph = cases.graph(CASE)
+    plausible = Plausible(graph)
+    (policy,) = [one for one in graph.of("aws:iam:Policy") if one.name == "run"]
+    document = plausible.value(policy.document("policy"))
+    here = f"{plausible.account}"
+
+    def may(target: str, **tags: Value) -> bool:
+        # Systems Manager's own key for the tags of a machine, and IAM's, which it may not send
+        context: dict[str, Value] = {
+            f"ssm:resourceTag/{name}": value for name, value in tags.items()
+        }
+        who = f"arn:aws:iam::{here}:user/on-call"
+        request = Request(who, "ssm:SendCommand", target, context)
+        return bool(decide(request, identity=[document]))
+
+    instance = f"arn:aws:ec2:eu-central-1:{here}:instance/i-0123456789abcdef0"
+    documents = f"arn:aws:ssm:eu-central-1:{here}:document"
+    assert may(f"{documents}/art32-{STACK}-run")
+    assert may(instance, Art32Stack=STACK)
+    assert not may(instance, Art32Stack="production")
+    assert not may(instance)
+    assert not may(f"{documents}/art32-{STACK}-backup-role")
+    assert not may("arn:aws:ssm:eu-central-1::document/AWS-RunShellScript")
+
+
 def test_without_the_denials_a_thief_would_have_more(store: Store) -> None:
     """The table can fail: each denial of the bucket's policy decides at least one row."""
     statements = list(store.policy["Statement"])

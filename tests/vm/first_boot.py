@@ -238,6 +238,8 @@ def _boot(root: Path, work: Path, facts: dict[str, str], text: str) -> None:
     (etc / "hostname").write_text("db\n")
     (etc / "fstab").write_text("/dev/vda / ext4 defaults 0 1\n")
     (etc / "apt" / "sources.list").write_text("deb [trusted=yes] file:/opt/cloud/mirror ./\n")
+    # who reads this machine's disk after a crash? nobody
+    (etc / "dpkg" / "dpkg.cfg.d" / "unsafe").write_text("force-unsafe-io\n")
     authorities = root / "usr" / "local" / "share" / "ca-certificates"
     authorities.mkdir(parents=True, exist_ok=True)
     shutil.copy(work / "ca.pem", authorities / "cloud.crt")
