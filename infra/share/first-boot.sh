@@ -171,7 +171,10 @@ guard() {
     # reload exchanges the rules in one transaction; a stop would leave a moment without any
     systemctl enable nftables && systemctl reload-or-restart nftables
   fi
-  if command -v augenrules >/dev/null; then augenrules --load; fi
+  # without its rules the audit is incomplete, without the rest there is no backup: health tells
+  if command -v augenrules >/dev/null; then
+    augenrules --load || say "the kernel takes no audit rules"
+  fi
   if [ -f "$root/etc/art32/reboot-times" ]; then
     zone=$(metadata meta-data/placement/availability-zone)
     time=$(awk -v zone="$zone" '$1 == zone { print $2 }' "$root/etc/art32/reboot-times")
@@ -286,12 +289,15 @@ SQL
 }
 
 main() {
+  set -E
+  trap 'say "stopped at line $LINENO: $BASH_COMMAND"' ERR
   mkdir -p /var/lib/art32
   # the image's way in for people; here they come by Session Manager
   systemctl --quiet disable --now ssh.service 2>/dev/null || true
   mount_volume
   install_distribution_packages
   install_release
+  cd /
   configure_service
   say "first boot of $ART32_DUTY in $ART32_STACK is done"
 }

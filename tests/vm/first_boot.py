@@ -250,5 +250,5 @@ def _boot(root: Path, work: Path, facts: dict[str, str], text: str) -> None:
     (seed / "user-data").write_text(text)
     settings = "datasource_list: [NoCloud, None]\nsystem_info:\n  package_mirrors: []\n"
     (etc / "cloud" / "cloud.cfg.d" / "99-vmtest.cfg").write_text(
-        f"{settings}apt_preserve_sources_list: true\n"
+        f"{settings}apt_preserve_sources_list: true\nlocale: false\n"
     )
