@@ -19,14 +19,6 @@ from agent.errors import Art32Error, Code
 
 EXAMPLE = "postgresql:///newdb?host=/var/run/postgresql&user=restorer"
 _DEFAULT_SOCKET = Path("/var/run/postgresql")
-# What a restored database is set to must not hinder us.
-_OPTIONS = " ".join(
-    f"-c {setting}"
-    for setting in (
-        *("statement_timeout=0", "lock_timeout=0", "idle_in_transaction_session_timeout=0"),
-        "default_transaction_read_only=off",
-    )
-)
 _ROLE_HINT = (
     "restore as a role for this purpose alone: CREATE ROLE restorer LOGIN CREATEDB; "
     "`--allow-superuser` lets the dump run programs on the server"
@@ -57,13 +49,14 @@ SELECT pg_catalog.json_build_object(
 
 @dataclass(frozen=True)
 class Target:
-    """A database to be, and how its server is reached."""
+    """A database to be, and how its server is reached; `options` as in libpq's "options"."""
 
     database: str
     socket: Path
     port: int
     user: str | None
     engine_user: str
+    options: str | None = None
 
     @property
     def place(self) -> str:
@@ -75,7 +68,9 @@ class Target:
         if self.user is not None:
             settings["user"] = self.user
         settings |= {"connect_timeout": "30", "application_name": "art32", "sslmode": "disable"}
-        settings |= {"client_encoding": "UTF8", "passfile": "/dev/null", "options": _OPTIONS}
+        settings |= {"client_encoding": "UTF8", "passfile": "/dev/null"}
+        if self.options is not None:
+            settings["options"] = self.options
         quoted = (value.replace("\\", "\\\\").replace("'", "\\'") for value in settings.values())
         return " ".join(f"{key}='{value}'" for key, value in zip(settings, quoted, strict=True))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,11 @@ DATABASE = "drill"
 _ROLE = "drill"
 _INSTALLED = Path("/usr/lib/postgresql")
 _LONG_SECONDS = 6 * 3600.0
+# What the restored database is set to must not hinder those who look at it.
+_OPTIONS = (
+    "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0"
+    " -c default_transaction_read_only=off"
+)
 # Durability is of no use to what is thrown away; nothing here may reach out or run on its own.
 _SETTINGS = {
     "listen_addresses": "",
@@ -50,7 +56,8 @@ class PostgreSQL:
 
     def __init__(self, place: Path, user: str) -> None:
         self.target = f"postgresql:///{DATABASE}?host={place}&user={_ROLE}"
-        self._server = targets.parse(RestoreRequest(self.target, {}, engine_user=user))
+        server = targets.parse(RestoreRequest(self.target, {}, engine_user=user))
+        self._server = replace(server, options=_OPTIONS)
         self._user = user
 
     def ready(self) -> bool:
