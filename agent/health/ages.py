@@ -60,18 +60,23 @@ def look(config: Configuration) -> Overview:
     store = open_store(config.store)
     now, records = store.now(), list(make.ledger_of(config).records())
     local, known = history.read(records), record.drills(records)
-    ages, suspect = [], 0
+    ages, suspect, unreadable = [], 0, []
     with identity.reader(config) as reader:
         for host, sources in expected.items():
             backups = catalog.read(store, reader, config.store.prefix, host=host)
             suspect += sum(one.state is State.SUSPECT for one in backups)
+            unreadable += [
+                f"`{one.id}` of `{host}` is {one.state.value}: {one.reason}"
+                for one in backups
+                if one.state is State.UNREADABLE
+            ]
             good = _newest_good(backups, local.accepted)
             drilled = _drilled(noted.last_passed(store, host), host, known)
             ended = {one for one in config.retention.retired if one.startswith(f"{host}/")}
             there = sources | {one.place.source for one in backups}
             wanted = sorted(one for one in there if f"{host}/{one}" not in ended)
             ages.append(_age(host, wanted, good, drilled, now))
-        notes = reader.notes
+        notes = [*reader.notes, *unreadable]
     pending = len(listing.standing(config, count=False).pending) if config.pins.roots else 0
     return Overview(tuple(ages), suspect, pending, clock.now(), tuple(notes))
 
