@@ -70,10 +70,14 @@ fn ahead(now: u64, next: u64, k: u32) -> u64 {
     now >> k | next << (64 - k)
 }
 
+/// So many words are looked at before their places are taken: what the first needs stays in
+/// registers, and the masks in the processor's nearest memory.
+const BATCH: usize = 32;
+
 /// The loop over a text. A macro, because special instructions are compiled in only where the
 /// function that holds them is marked for them.
 macro_rules! scan_with {
-    ($text:expr, $config:expr, $events:expr, $masks:ident) => {{
+    ($text:expr, $config:expr, $events:expr, $look:ident) => {{
         let text: &[u8] = $text;
         let words = (text.len() + WORD - 1) / WORD;
         // words that can be looked at in place, with what anchors reach ahead
@@ -84,26 +88,38 @@ macro_rules! scan_with {
         let mut now = Masks::default();
         // where the digits and dots end that were looked at last, when they are many
         let mut run_end = 0;
-        for word in 0..=words {
-            let next = if word < whole {
-                $masks!(&text[word * WORD..word * WORD + WORD + REACH - 1], $config)
-            } else if word < words {
-                let begin = (word - whole) * WORD;
-                $masks!(&tail[begin..begin + WORD + REACH - 1], $config)
-            } else {
-                Masks::default()
-            };
-            if word > 0 {
-                candidates(text, (word - 1) * WORD, &now, &next, &mut run_end, $config, $events);
+        let mut batch = [Masks::default(); BATCH];
+        let mut begin = 0;
+        while begin <= words {
+            let count = BATCH.min(words + 1 - begin);
+            let in_place = count.min(whole.saturating_sub(begin));
+            let bytes = text.get(begin * WORD..).unwrap_or(&[]);
+            $look!(bytes, $config, &mut batch[..in_place]);
+            for (word, masks) in batch[..count].iter_mut().enumerate().skip(in_place) {
+                *masks = Masks::default();
+                if begin + word < words {
+                    let place = (begin + word - whole) * WORD;
+                    $look!(&tail[place..], $config, std::slice::from_mut(masks));
+                }
             }
-            now = next;
+            for (word, next) in batch[..count].iter().enumerate() {
+                if begin + word > 0 {
+                    let place = (begin + word - 1) * WORD;
+                    candidates(text, place, &now, next, &mut run_end, $config, $events);
+                }
+                now = *next;
+            }
+            begin += count;
         }
     }};
 }
 
 macro_rules! portable {
-    ($bytes:expr, $config:expr) => {
-        portable_masks($bytes, &$config.anchors)
+    ($bytes:expr, $config:expr, $found:expr) => {
+        for (word, masks) in $found.iter_mut().enumerate() {
+            let begin = word * WORD;
+            *masks = portable_masks(&$bytes[begin..begin + WORD + REACH - 1], &$config.anchors);
+        }
     };
 }
 
@@ -308,7 +324,7 @@ fn portable_masks(bytes: &[u8], anchors: &Anchors) -> Masks {
 
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use super::{candidates, escapes_from, Config, Events, Masks, REACH, WORD};
+    use super::{candidates, escapes_from, Config, Events, Masks, BATCH, REACH, WORD};
     use std::arch::x86_64::*;
 
     pub fn is_there() -> bool {
@@ -334,13 +350,13 @@ mod avx2 {
 
     #[target_feature(enable = "avx2,bmi1,bmi2,popcnt,lzcnt")]
     unsafe fn scan(text: &[u8], config: &Config, events: &mut Events) {
-        macro_rules! masks {
-            ($bytes:expr, $config:expr) => {
+        macro_rules! look {
+            ($bytes:expr, $config:expr, $found:expr) => {
                 // SAFETY: this function runs where there is AVX2 only.
-                unsafe { masks($bytes, $config) }
+                unsafe { look($bytes, $config, $found) }
             };
         }
-        scan_with!(text, config, events, masks);
+        scan_with!(text, config, events, look);
     }
 
     /// Looks at all but the last bytes of a text, fewer than 64; returns where those begin.
@@ -372,6 +388,17 @@ mod avx2 {
             begin += WORD;
         }
         begin
+    }
+
+    /// The masks of words in a row; a function of its own, so that tables stay in registers.
+    #[inline(never)]
+    #[target_feature(enable = "avx2,bmi1,bmi2,popcnt,lzcnt")]
+    unsafe fn look(bytes: &[u8], config: &Config, found: &mut [Masks]) {
+        for (word, place) in found.iter_mut().enumerate() {
+            let begin = word * WORD;
+            // SAFETY: as for this function.
+            *place = unsafe { masks(&bytes[begin..begin + WORD + REACH - 1], config) };
+        }
     }
 
     /// The masks of the first 64 of 66 bytes.
@@ -443,7 +470,7 @@ mod avx2 {
 #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
 #[allow(unused_unsafe)]
 mod avx512 {
-    use super::{candidates, escapes_from, Config, Events, Masks, REACH, WORD};
+    use super::{candidates, escapes_from, Config, Events, Masks, BATCH, REACH, WORD};
     use std::arch::x86_64::*;
 
     pub fn is_there() -> bool {
@@ -468,13 +495,13 @@ mod avx512 {
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx2,bmi1,bmi2,popcnt,lzcnt")]
     unsafe fn scan(text: &[u8], config: &Config, events: &mut Events) {
-        macro_rules! masks {
-            ($bytes:expr, $config:expr) => {
+        macro_rules! look {
+            ($bytes:expr, $config:expr, $found:expr) => {
                 // SAFETY: this function runs where there is AVX-512 only.
-                unsafe { masks($bytes, $config) }
+                unsafe { look($bytes, $config, $found) }
             };
         }
-        scan_with!(text, config, events, masks);
+        scan_with!(text, config, events, look);
     }
 
     /// Looks at all but the last bytes of a text, fewer than 64; returns where those begin.
@@ -495,6 +522,17 @@ mod avx512 {
             begin += WORD;
         }
         begin
+    }
+
+    /// The masks of words in a row; a function of its own, so that tables stay in registers.
+    #[inline(never)]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx2,bmi1,bmi2,popcnt,lzcnt")]
+    unsafe fn look(bytes: &[u8], config: &Config, found: &mut [Masks]) {
+        for (word, place) in found.iter_mut().enumerate() {
+            let begin = word * WORD;
+            // SAFETY: as for this function.
+            *place = unsafe { masks(&bytes[begin..begin + WORD + REACH - 1], config) };
+        }
     }
 
     /// The masks of the first 64 of 66 bytes.
