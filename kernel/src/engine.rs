@@ -3,6 +3,7 @@
 use crate::bytes::*;
 use crate::config::Config;
 use crate::find::{Again, Turn};
+use crate::out::Out;
 use crate::replace;
 use crate::scan::{chosen, Escapes, Instructions, Scan};
 use crate::span::{Span, KINDS};
@@ -16,7 +17,7 @@ pub struct Engine {
     config: Config,
     scan: (Scan, Escapes),
     pub counts: [u64; KINDS + 1],
-    pub out: Vec<u8>,
+    pub out: Out,
     cache: Cache,
     turns: Vec<Turn>,
 }
@@ -26,7 +27,7 @@ impl Engine {
         let scan = chosen(instructions);
         let cache = Cache::new(&config, instructions == Instructions::Plain);
         let turns = (0..MOST_TURNS).map(|_| Turn::default()).collect();
-        Engine { config, scan, counts: [0; KINDS + 1], out: Vec::new(), cache, turns }
+        Engine { config, scan, counts: [0; KINDS + 1], out: Out::default(), cache, turns }
     }
 
     /// Puts the scrubbed block into `out`; the result is the number of lines.
@@ -48,7 +49,7 @@ impl Engine {
     /// Scrubs whole lines for the first time, or once more; returns their number.
     ///
     /// All lines of a block that must be looked at again are one block for the next turn.
-    fn turn(&mut self, depth: usize, block: &[u8], out: &mut Vec<u8>) -> usize {
+    fn turn(&mut self, depth: usize, block: &[u8], out: &mut Out) -> usize {
         let mut turn = std::mem::take(&mut self.turns[depth]);
         turn.find(block, &self.config, self.scan);
         self.cache.warm(&turn.spans, &self.config);
@@ -83,7 +84,7 @@ impl Engine {
             }
             let end = line.end as usize;
             input.extend_from_slice(&block[copied..end]);
-            line.changed = input[length..] != block[line.begin as usize..end];
+            line.changed = input.as_slice()[length..] != block[line.begin as usize..end];
             if line.changed {
                 input.push(b'\n');
             } else {
@@ -91,12 +92,12 @@ impl Engine {
             }
         }
         if !input.is_empty() {
-            self.turn(depth + 1, &input, &mut turn.output);
+            self.turn(depth + 1, input.as_slice(), &mut turn.output);
         }
         turn.input = input;
     }
 
-    fn emit(&mut self, depth: usize, block: &[u8], turn: &Turn, out: &mut Vec<u8>) {
+    fn emit(&mut self, depth: usize, block: &[u8], turn: &Turn, out: &mut Out) {
         let data = turn.decoded.text(block).data;
         let mut lines = turn.again.iter().peekable();
         let mut output = turn.output.as_slice();
@@ -125,7 +126,7 @@ impl Engine {
         block: &[u8],
         data: &[u8],
         copied: &mut usize,
-        out: &mut Vec<u8>,
+        out: &mut Out,
     ) {
         if depth == 0 {
             self.counts[span.kind as usize] += 1;
@@ -134,10 +135,10 @@ impl Engine {
             return;
         }
         let (start, end) = (span.raw_start as usize, span.raw_end as usize);
-        out.extend_from_slice(&block[*copied..start]);
+        out.copy(block, *copied, start);
         let length = out.len();
         replace::write(span, data, &self.config, &mut self.cache, out);
-        if depth > 0 && out[length..] != block[start..end] {
+        if depth > 0 && out.as_slice()[length..] != block[start..end] {
             self.counts[span.kind as usize] += 1;
         }
         *copied = end;
@@ -150,10 +151,10 @@ fn put_line(
     block: &[u8],
     copied: usize,
     output: &mut &[u8],
-    out: &mut Vec<u8>,
+    out: &mut Out,
 ) -> usize {
     let (begin, end) = (line.begin as usize, line.end as usize);
-    out.extend_from_slice(&block[copied..begin]);
+    out.copy(block, copied, begin);
     if line.changed {
         let length = find_byte(output, b'\n');
         out.extend_from_slice(&output[..length]);

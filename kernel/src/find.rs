@@ -3,6 +3,7 @@
 use crate::bytes::*;
 use crate::config::*;
 use crate::fields::{self, Line};
+use crate::out::Out;
 use crate::scan::{Escapes, Events, Scan};
 use crate::span::{Form, Kind, Span};
 use crate::text::{Decoded, Mapper, Text};
@@ -18,8 +19,8 @@ pub struct Turn {
     pub spans: Vec<Span>,
     /// Lines to be looked at again, because something that goes is glued to something else.
     pub again: Vec<Again>,
-    pub input: Vec<u8>,
-    pub output: Vec<u8>,
+    pub input: Out,
+    pub output: Out,
 }
 
 /// Where a line begins and ends in the block, and whether it is another now.

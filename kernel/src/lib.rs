@@ -16,6 +16,7 @@ mod find;
 mod ipv4;
 mod ipv6;
 mod names;
+mod out;
 mod replace;
 pub mod requests;
 pub mod scan;
@@ -97,7 +98,7 @@ pub unsafe extern "C" fn art32_kernel_scrub(
         Ok(count) => {
             // SAFETY: as above.
             unsafe {
-                *out = engine.out.as_ptr();
+                *out = engine.out.as_slice().as_ptr();
                 *out_length = engine.out.len();
                 *lines = count;
             }

@@ -1,6 +1,7 @@
 //! Writes what stands in the place of what was found.
 
 use crate::config::{mask6, Config, Mode, NAMES};
+use crate::out::Out;
 use crate::span::{Form, Kind, Span};
 use crate::tokens::Cache;
 
@@ -22,7 +23,7 @@ fn name_of(kind: Kind) -> usize {
     }
 }
 
-fn removed(kind: Kind, out: &mut Vec<u8>) {
+fn removed(kind: Kind, out: &mut Out) {
     out.extend_from_slice(NAMES[name_of(kind)]);
     out.extend_from_slice(b"-removed");
 }
@@ -40,7 +41,7 @@ const fn pairs() -> [[u8; 2]; 256] {
     table
 }
 
-fn token(name: usize, digest: u64, config: &Config, out: &mut Vec<u8>) {
+fn token(name: usize, digest: u64, config: &Config, out: &mut Out) {
     let name = NAMES[name];
     let mut text = [b'-'; 40];
     text[..name.len()].copy_from_slice(name);
@@ -51,11 +52,11 @@ fn token(name: usize, digest: u64, config: &Config, out: &mut Vec<u8>) {
         text[length..length + 2].copy_from_slice(&PAIRS[usize::from(byte)]);
         length += 2;
     }
-    out.extend_from_slice(&text[..length]);
+    out.short(&text, length);
 }
 
 /// Given a span and the text in which its places count, writes its replacement.
-pub fn write(span: &Span, text: &[u8], config: &Config, cache: &mut Cache, out: &mut Vec<u8>) {
+pub fn write(span: &Span, text: &[u8], config: &Config, cache: &mut Cache, out: &mut Out) {
     match config.mode {
         Mode::Remove => removed(span.kind, out),
         Mode::Truncate => truncate(span, text, config, out),
@@ -87,7 +88,7 @@ pub fn write(span: &Span, text: &[u8], config: &Config, cache: &mut Cache, out: 
     }
 }
 
-fn truncate(span: &Span, text: &[u8], config: &Config, out: &mut Vec<u8>) {
+fn truncate(span: &Span, text: &[u8], config: &Config, out: &mut Out) {
     match span.form {
         Form::Quad => quad(span.number() as u32 & config.ipv4_mask, out),
         Form::Mapped => {
@@ -108,14 +109,11 @@ fn truncate(span: &Span, text: &[u8], config: &Config, out: &mut Vec<u8>) {
         Form::Mac => {
             let value = &text[span.start as usize..span.value_end as usize];
             let length = if value.len() == 23 { 8 } else { 6 };
-            out.extend(value.iter().enumerate().map(|(index, &byte)| {
+            value.iter().enumerate().for_each(|(index, &byte)| {
                 let pair = index / 3;
-                if index % 3 == 2 || pair % length < 3 {
-                    byte
-                } else {
-                    b'0'
-                }
-            }));
+                let kept = index % 3 == 2 || pair % length < 3;
+                out.push(if kept { byte } else { b'0' });
+            });
         }
         Form::Opaque | Form::Stays => removed(span.kind, out),
     }
@@ -142,7 +140,7 @@ const fn octets() -> [[u8; 4]; 256] {
     table
 }
 
-fn quad(address: u32, out: &mut Vec<u8>) {
+fn quad(address: u32, out: &mut Out) {
     // each octet is written with a byte too many, which the next thing covers
     let mut text = [0u8; 17];
     let mut length = 0;
@@ -152,16 +150,16 @@ fn quad(address: u32, out: &mut Vec<u8>) {
         length += usize::from(digits[3]) + 1;
         text[length - 1] = b'.';
     }
-    out.extend_from_slice(&text[..length - 1]);
+    out.short(&text, length - 1);
 }
 
-fn number(value: u32, out: &mut Vec<u8>) {
+fn number(value: u32, out: &mut Out) {
     out.extend_from_slice(value.to_string().as_bytes());
 }
 
 /// Writes the first bits as RFC 5952 says. At most 64 are kept, so the zeros at the end are the
 /// longest row of them.
-fn groups(address: u128, config: &Config, out: &mut Vec<u8>) {
+fn groups(address: u128, config: &Config, out: &mut Out) {
     let mut bits = config.ipv6_prefix;
     if address >> 112 == SIX_TO_FOUR {
         bits = bits.min(16 + config.ipv4_prefix);
@@ -185,5 +183,5 @@ fn groups(address: u128, config: &Config, out: &mut Vec<u8>) {
     // the colon behind the last group is the first of two
     text[length] = b':';
     text[length + 1] = b':';
-    out.extend_from_slice(&text[..length + if count > 0 { 1 } else { 2 }]);
+    out.short(&text, length + if count > 0 { 1 } else { 2 });
 }
