@@ -155,20 +155,20 @@ class Network(Component[InfraConfig]):
                 tags=self.tags(tier, Art32Tier=tier),
                 opts=self.child(),
             )
-            for place, rule in enumerate(reachability.acl_rules(self.config, tier)):
+            for rule in reachability.acl_rules(self.config, tier):
                 direction = "out" if rule.egress else "in"
                 network = rule.cidr.replace(".", "-").replace("/", "-")
                 ec2.NetworkAclRule(
                     f"{tier}-{direction}-{rule.first}-{network}",
                     network_acl_id=acl.id,
                     egress=rule.egress,
-                    rule_number=100 + place,
+                    rule_number=rule.number,
                     rule_action="allow",
                     protocol="tcp",
                     cidr_block=rule.cidr,
                     from_port=rule.first,
                     to_port=rule.last,
-                    opts=self.child(delete_before_replace=True),
+                    opts=self.child(),
                 )
 
     def _flow_log(self, key_arn: pulumi.Input[str]) -> None:

@@ -105,17 +105,24 @@ def mail_ports(config: InfraConfig) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class AclRule:
-    """One rule of a tier's network ACL: TCP ports to (`egress`) or from a network."""
+    """One rule of a tier's network ACL: TCP ports to (`egress`) or from a network.
+
+    `number` is unique for each direction and follows from ports and network alone: AWS replaces a
+    rule whose number changes, and refuses one whose number another rule still holds.
+    """
 
     egress: bool
     first: int
     last: int
     cidr: str
+    number: int
 
 
 _ANYWHERE = "0.0.0.0/0"
 _ANSWERS = (1024, 65535)
 """Where answers go: NAT gateways and load balancers use this whole range as source ports."""
+_SLOTS = (_ANSWERS, *((port, port) for port in (443, 80, WEB_PORT, DATABASE_PORT, 587, 465, 25)))
+"""Ports by their place in the numbers of rules; a new one goes to the end, none is ever moved."""
 
 
 def acl_rules(config: InfraConfig, where: str) -> tuple[AclRule, ...]:
@@ -125,14 +132,18 @@ def acl_rules(config: InfraConfig, where: str) -> tuple[AclRule, ...]:
     """
     rules: set[AclRule] = set()
 
+    def add(egress: bool, ports: tuple[int, int], other: str | None) -> None:
+        cidr = _ANYWHERE if other is None else naming.tier_cidr(config.cidr, other)
+        place = 0 if other is None else 1 + naming.TIERS.index(other)
+        rules.add(AclRule(egress, *ports, cidr, 1000 + 10 * _SLOTS.index(ports) + place))
+
     def way(tier_from: str | None, tier_to: str | None, port: int) -> None:
-        cidr_from, cidr_to = _tier_cidr(config, tier_from), _tier_cidr(config, tier_to)
         if where == tier_from:
-            rules.add(AclRule(True, port, port, cidr_to))
-            rules.add(AclRule(False, *_ANSWERS, cidr_to))
+            add(True, (port, port), tier_to)
+            add(False, _ANSWERS, tier_to)
         if where == tier_to:
-            rules.add(AclRule(False, port, port, cidr_from))
-            rules.add(AclRule(True, *_ANSWERS, cidr_from))
+            add(False, (port, port), tier_from)
+            add(True, _ANSWERS, tier_from)
 
     for flow in flows(config):
         origin = None if flow.source == INTERNET else tier(config, flow.source)
@@ -144,8 +155,4 @@ def acl_rules(config: InfraConfig, where: str) -> tuple[AclRule, ...]:
             way("public", None, flow.port)
         else:
             way(origin, tier(config, flow.target), flow.port)
-    return tuple(sorted(rules, key=lambda rule: (rule.egress, rule.first, rule.last, rule.cidr)))
-
-
-def _tier_cidr(config: InfraConfig, where: str | None) -> str:
-    return _ANYWHERE if where is None else naming.tier_cidr(config.cidr, where)
+    return tuple(sorted(rules, key=lambda rule: (rule.egress, rule.number)))

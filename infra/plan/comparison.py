@@ -53,6 +53,10 @@ REPLACING: Mapping[str, frozenset[str]] = {
         {"availabilityZone", "encrypted", "kmsKeyId", "snapshotId", "multiAttachEnabled"}
     ),
     "aws:ec2:Instance": frozenset({"ami", "availabilityZone", "subnetId", "keyName"}),
+    "aws:ec2:NetworkAclRule": frozenset(
+        {"cidrBlock", "egress", "fromPort", "networkAclId", "protocol", "ruleNumber", "toPort"}
+    ),
+    "aws:ec2:Subnet": frozenset({"availabilityZone", "cidrBlock", "vpcId"}),
     "aws:kms:Key": frozenset({"customerMasterKeySpec", "keyUsage", "multiRegion"}),
     "aws:rds:Instance": frozenset(
         {

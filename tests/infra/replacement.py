@@ -9,6 +9,8 @@ every change in the table until a runbook lifts it.
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,10 @@ PAGE = Path(__file__).parent.parent.parent / "docs" / "replacements.md"
 HOLDERS = (
     *("aws_db_instance", "aws_ebs_volume", "aws_s3_bucket", "aws_kms_key", "aws_backup_vault"),
     *("aws_instance", "aws_secretsmanager_secret"),
+    # what everything that holds data is reached through
+    *("aws_vpc", "aws_subnet", "aws_network_acl", "aws_network_acl_rule", "aws_nat_gateway"),
 )
+_MANY = re.compile(r"^(subnet|network_acl_rule) ")
 STACKS: Mapping[str, cases.Case] = {
     "managed": ("standard", "rds", "ses", "none", "2", "1", "0", "lasting"),
     "servers": ("small", "server", "server", "volume", "2", "1", "0", "lasting"),
@@ -198,9 +203,10 @@ def page(found: Mapping[str, Mapping[str, str]]) -> str:
         "# What a change of the configuration does to data",
         "",
         "Asked of the AWS provider itself, offline, for a stack of managed services and one with",
-        "servers of its own. What is *replaced* or *removed* is refused while `protect` stands.",
-        "*Changed* is changed in place. Networks are not in the table: a subnet in which something",
-        "stands cannot be replaced, so taking a zone away fails and loses nothing.",
+        "servers of its own. Data that would be *replaced* or *removed* is refused while `protect` stands.",
+        "*Changed* is changed in place. The networks that data is reached through are in the table",
+        "too: AWS refuses to remove a subnet in which something stands, so taking a zone away fails",
+        "and loses nothing.",
         "",
         "| key | what happens to what holds data |",
         "|---|---|",
@@ -220,5 +226,9 @@ def _sentences(effects: Mapping[str, str]) -> Iterator[str]:
             for one, what in effects.items()
             if what.startswith(action)
         )
+        if action in ("made", "removed"):
+            many = Counter(found[1] for one in named if (found := _MANY.match(one)))
+            named = [one for one in named if not _MANY.match(one)]
+            named += [f"{kind} ({count} of them)" for kind, count in sorted(many.items())]
         if named:
             yield f"**{action.lower()}**: {', '.join(named)}"

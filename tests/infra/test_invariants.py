@@ -70,6 +70,22 @@ def test_a_new_generation_stands_beside_the_old_one(case: cases.Case) -> None:
         assert (one.protect, one.retain) == (True, True)
 
 
+def test_a_restorer_that_starts_changes_no_rule_of_a_network() -> None:
+    case = ("standard", "rds", "ses", "none", "2", "1", "0", "lasting")
+    place = list(cases.DIMENSIONS).index("restorer")
+    before, after = (
+        {
+            one.urn: one.inputs
+            for one in cases.graph((*case[:place], count, *case[place + 1 :])).of(
+                "aws:ec2:NetworkAclRule"
+            )
+        }
+        for count in ("0", "1")
+    )
+    assert len(after) > len(before) > 20
+    assert {urn: after.get(urn) for urn in before} == before
+
+
 def test_graphs_of_two_stacks_share_no_name_that_the_world_sees() -> None:
     case = cases.PROFILES[1]
     names: list[set[str]] = []

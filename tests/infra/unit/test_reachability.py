@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 
-from infra import host_guard, reachability
+from infra import host_guard, naming, reachability
 from tests.fixtures.stacks import HA, MAIL_SERVER, stack
 
 MANAGED = {
@@ -85,6 +87,29 @@ def test_an_acl_stays_below_the_limit_of_aws(tier: str, changes: dict[str, objec
     found = reachability.acl_rules(stack(**changes), tier)
     for egress in (True, False):
         assert sum(rule.egress == egress for rule in found) <= 20
+
+
+def test_a_rule_has_one_number_in_every_configuration_and_shares_it_with_none() -> None:
+    forms: list[dict[str, object]] = [
+        {},
+        {**MAIL_SERVER, "mailRelayPort": 587},
+        {**MAIL_SERVER, "mailRelayPort": 465},
+        {"mailForm": "server", "mailDelivery": "direct", "mailPort25Unblocked": True},
+    ]
+    numbers: dict[tuple[str, bool, int, int, str], int] = {}
+    for form, db, restorers, endpoints, size in product(
+        forms, ("rds", "server"), (0, 1), ("none", "all"), ({}, HA)
+    ):
+        more = {"dbForm": db, "restorerCount": restorers, "interfaceEndpoints": endpoints}
+        config = stack(**{**size, **form, **more})
+        for tier in naming.TIERS:
+            for rule in reachability.acl_rules(config, tier):
+                key = (tier, rule.egress, rule.first, rule.last, rule.cidr)
+                assert numbers.setdefault(key, rule.number) == rule.number, key
+                assert 1 <= rule.number <= 32766
+    assert len({(tier, egress, number) for (tier, egress, *_), number in numbers.items()}) == len(
+        numbers
+    )
 
 
 @pytest.mark.parametrize("duty", ["web", "db", "mail", "keeper", "restorer"])
