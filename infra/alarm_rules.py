@@ -144,6 +144,16 @@ _MANAGEMENT = (
         threshold=5,
     ),
     TrailAlarm(
+        "vault-opened",
+        "{ ($.eventSource = backup.amazonaws.com) && "
+        "(($.eventName = DeleteBackupVaultLockConfiguration) || "
+        "($.eventName = PutBackupVaultLockConfiguration) || "
+        "($.eventName = DeleteBackupVaultAccessPolicy) || "
+        "($.eventName = PutBackupVaultAccessPolicy)) }",
+        "break-glass",
+        "the lock or the policy of the snapshots' vault was changed",
+    ),
+    TrailAlarm(
         "key-disabled",
         "{ ($.eventSource = kms.amazonaws.com) && (($.eventName = DisableKey) || "
         "($.eventName = ScheduleKeyDeletion)) }",

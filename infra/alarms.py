@@ -14,6 +14,8 @@ from infra.alarm_rules import MetricAlarm, TrailAlarm, keeper_alarms, trail_alar
 from infra.component import Component
 from infra.config.model import InfraConfig
 
+_ENDED_BADLY = ["FAILED", "EXPIRED", "ABORTED", "PARTIAL"]
+
 
 @dataclass(frozen=True)
 class AlarmsArgs:
@@ -65,8 +67,13 @@ class Alarms(Component[InfraConfig]):
             "snapshot-failed",
             {
                 "source": ["aws.backup"],
-                "detail-type": ["Backup Job State Change", "Restore Job State Change"],
-                "detail": {"state": ["FAILED", "EXPIRED", "ABORTED"]},
+                "detail-type": [
+                    "Backup Job State Change",
+                    "Copy Job State Change",
+                    "Restore Job State Change",
+                ],
+                # jobs of backup and copy carry `state`, jobs of restore carry `status`
+                "detail": {"$or": [{"state": _ENDED_BADLY}, {"status": _ENDED_BADLY}]},
             },
             "snapshot-restore",
         )

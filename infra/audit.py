@@ -45,7 +45,7 @@ class Audit(Component[InfraConfig]):
     ) -> None:
         super().__init__(name, args.config, options)
         config = self.config
-        self.bucket = private_bucket(
+        made = private_bucket(
             self,
             BucketSettings(
                 purpose="audit",
@@ -57,6 +57,7 @@ class Audit(Component[InfraConfig]):
                 statements=bucket_policy(config),
             ),
         )
+        self.bucket = made.bucket
         self.group = cloudwatch.LogGroup(
             "trail",
             name=naming.log_group(config, "trail"),
@@ -99,7 +100,7 @@ class Audit(Component[InfraConfig]):
             cloud_watch_logs_role_arn=role.arn,
             advanced_event_selectors=selectors(config),
             tags=self.tags("trail"),
-            opts=self.child(depends_on=[policy]),
+            opts=self.child(depends_on=[policy, made.policy]),
         )
         self.register_outputs({"bucket": self.bucket.bucket})
 

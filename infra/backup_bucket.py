@@ -51,7 +51,7 @@ class BackupBucket(Component[InfraConfig]):
                 ),
                 statements=policy(config),
             ),
-        )
+        ).bucket
         self.register_outputs({"bucket": self.bucket.bucket})
 
 

@@ -256,7 +256,7 @@ class _Stack:
             self.options,
         )
         self.records += service.records
-        self.alarms += service_alarms.mail_alarms(service.failed.name)
+        self.alarms += service_alarms.mail_alarms(service.feedback.name, service.failed.name)
         return pulumi.Output.from_input(naming.endpoint(config, "email"))
 
     def _snapshots(self) -> Snapshots:

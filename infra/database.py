@@ -35,7 +35,8 @@ class ManagedDatabase(Component[InfraConfig]):
     Protects against: an unencrypted connection (refused), a password in the state (AWS makes and
     keeps it), a deleted or dropped database (deletion protection, point in time, final snapshot,
     automated backups that outlive it), and a restore that replaces what it should sit beside
-    (generations).
+    (generations). A new major version is a new generation, from a manual
+    snapshot that RDS has upgraded: restored as it is, it would not fit the new parameters.
     """
 
     area = "database"
@@ -52,7 +53,10 @@ class ManagedDatabase(Component[InfraConfig]):
         self.subnets = rds.SubnetGroup(
             "db", subnet_ids=args.subnet_ids, tags=self.tags("db"), opts=self.child()
         )
-        self.settings = self._settings()
+        self.settings = {
+            major: self._settings(major)
+            for major in sorted({_major(config, one) for one in config.db.generations})
+        }
         self.monitor = iam.Role(
             "db-monitor",
             name=naming.role(config, "db-monitor"),
@@ -87,9 +91,8 @@ class ManagedDatabase(Component[InfraConfig]):
         )
         self.register_outputs({"address": self.address})
 
-    def _settings(self) -> rds.ParameterGroup:
+    def _settings(self, major: str) -> rds.ParameterGroup:
         """Make the parameters: TLS forced; connections logged, values of statements never."""
-        major = self.config.db.version.split(".")[0]
         parameters = {
             "rds.force_ssl": "1",
             "log_connections": "1",
@@ -103,7 +106,12 @@ class ManagedDatabase(Component[InfraConfig]):
             f"db-postgres{major}",
             family=f"postgres{major}",
             parameters=[
-                rds.ParameterGroupParameterArgs(name=name, value=value)
+                rds.ParameterGroupParameterArgs(
+                    name=name,
+                    value=value,
+                    # RDS answers so whatever it was asked: else no preview is ever clean
+                    apply_method="pending-reboot" if name == "rds.force_ssl" else "immediate",
+                )
                 for name, value in parameters.items()
             ],
             tags=self.tags("db"),
@@ -133,7 +141,7 @@ class ManagedDatabase(Component[InfraConfig]):
             f"db-{generation.name}",
             identifier=identifier,
             engine="postgres",
-            engine_version=config.db.version,
+            engine_version=generation.version or config.db.version,
             allow_major_version_upgrade=False,
             auto_minor_version_upgrade=True,
             instance_class=config.db.class_,
@@ -150,7 +158,7 @@ class ManagedDatabase(Component[InfraConfig]):
             kms_key_id=args.data_key_arn,
             db_subnet_group_name=self.subnets.name,
             vpc_security_group_ids=[args.security_group_id],
-            parameter_group_name=self.settings.name,
+            parameter_group_name=self.settings[_major(config, generation)].name,
             availability_zone=None if config.db.standby == "zone" else generation.zone,
             multi_az=config.db.standby == "zone",
             publicly_accessible=False,
@@ -197,3 +205,7 @@ class ManagedDatabase(Component[InfraConfig]):
             policy=document(allow("LogInToDump", "rds-db:connect", user)),
             opts=self.child(),
         )
+
+
+def _major(config: InfraConfig, generation: Generation) -> str:
+    return (generation.version or config.db.version).partition(".")[0]

@@ -80,6 +80,7 @@ def gateway_policy(config: InfraConfig) -> pulumi.Output[str]:
         f"aws-ssm-document-attachments-{region}",
         f"aws-ssm-distributor-file-{region}",
         f"patch-baseline-snapshot-{region}",
+        f"patch-baseline-snapshot-{region}-*",  # younger regions: a suffix of their own
         f"aws-patch-manager-{region}-*",
         f"{region}-birdwatcher-prod",
         f"amazoncloudwatch-agent-{region}",

@@ -19,6 +19,8 @@ from infra.user_data import DataVolume, render
 ROOT_DEVICE = "/dev/xvda"
 """Root device of Debian's images."""
 ROOT_SIZE = 12
+BUSY = 60.0
+"""Mean use of the processors, in percent, that a group which may grow is held at."""
 
 
 @dataclass(frozen=True)
@@ -125,11 +127,12 @@ def self_healing_group(
     """Make the group that starts a machine anew when it is lost or unhealthy.
 
     A changed template rolls through the group by itself: with `overlap` one machine at a time
-    while the others serve, else the old machine ends before the new one begins.
+    while the others serve, else the old machine ends before the new one begins. A group whose
+    maximum is above its minimum grows when it is busy and shrinks afterwards.
     """
     template = launch_template(component, machine)
     tags = machine_tags(component, machine.duty)
-    return autoscaling.Group(
+    made = autoscaling.Group(
         machine.duty,
         min_size=group.minimum,
         max_size=group.maximum,
@@ -156,6 +159,22 @@ def self_healing_group(
         ],
         opts=component.child(depends_on=list(machine.ready), ignore_changes=["desiredCapacity"]),
     )
+    if group.maximum > group.minimum:
+        autoscaling.Policy(
+            machine.duty,
+            autoscaling_group_name=made.name,
+            policy_type="TargetTrackingScaling",
+            target_tracking_configuration=autoscaling.PolicyTargetTrackingConfigurationArgs(
+                predefined_metric_specification=(
+                    autoscaling.PolicyTargetTrackingConfigurationPredefinedMetricSpecificationArgs(
+                        predefined_metric_type="ASGAverageCPUUtilization"
+                    )
+                ),
+                target_value=BUSY,
+            ),
+            opts=component.child(),
+        )
+    return made
 
 
 def with_volume(machine: Machine, volume: DataVolume) -> Machine:

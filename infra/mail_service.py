@@ -34,7 +34,8 @@ class MailService(Component[InfraConfig]):
 
     Protects against: mail in the clear (refused), spoofing (DKIM, SPF by a MAIL FROM of the same
     domain, DMARC), a stolen webserver that sends as anybody (senders of the domain alone), and
-    bounces that nobody processes (queue, dead letters, both kept for days as they hold addresses).
+    bounces that nobody processes (a queue that the application reads, an alarm when it does not,
+    dead letters; both kept for days as they hold addresses).
     """
 
     area = "mail"
@@ -81,7 +82,9 @@ class MailService(Component[InfraConfig]):
             email_forwarding_enabled=False,
             opts=self.child(),
         )
-        self.failed = self._feedback(settings.configuration_set_name, args.logs_key_arn)
+        self.feedback, self.failed = self._feedback(
+            settings.configuration_set_name, args.logs_key_arn
+        )
         iam.RolePolicy(
             "web-mail",
             role=args.web_role_id,
@@ -91,7 +94,23 @@ class MailService(Component[InfraConfig]):
                     ["ses:SendEmail", "ses:SendRawEmail"],
                     [identity.arn, settings.arn],
                     condition={"StringLike": {"ses:FromAddress": f"*@{domain}"}},
-                )
+                ),
+                allow(
+                    "ReadFeedback",
+                    [
+                        "sqs:GetQueueUrl",
+                        "sqs:GetQueueAttributes",
+                        "sqs:ReceiveMessage",
+                        "sqs:DeleteMessage",
+                    ],
+                    self.feedback.arn,
+                ),
+                allow(
+                    "DecryptFeedback",
+                    "kms:Decrypt",
+                    args.logs_key_arn,
+                    condition={"StringEquals": {"kms:ViaService": naming.endpoint(config, "sqs")}},
+                ),
             ),
             opts=self.child(),
         )
@@ -99,10 +118,12 @@ class MailService(Component[InfraConfig]):
         write(self, self.records)
         self.register_outputs({"identity": identity.arn})
 
-    def _feedback(self, settings_name: pulumi.Input[str], key_arn: pulumi.Input[str]) -> sqs.Queue:
+    def _feedback(
+        self, settings_name: pulumi.Input[str], key_arn: pulumi.Input[str]
+    ) -> tuple[sqs.Queue, sqs.Queue]:
         """Make the way of an event: SES to a topic, to a queue, and what fails to a second one.
 
-        Return that second queue.
+        Return both queues. The application reads the first, as the web role: nothing here does.
         """
         config = self.config
         topic_arn = naming.arn(config, "sns", naming.prefixed(config, "mail-feedback"))
@@ -190,7 +211,7 @@ class MailService(Component[InfraConfig]):
             ),
             opts=self.child(depends_on=[policy]),
         )
-        return dead
+        return queue, dead
 
     def _records(self, identity: sesv2.EmailIdentity) -> tuple[DnsRecord, ...]:
         config, domain = self.config, self.config.mail.domain

@@ -34,7 +34,15 @@ class BucketSettings:
     statements: Sequence[Statement] = field(default_factory=tuple)
 
 
-def private_bucket(component: Component[Any], settings: BucketSettings) -> s3.Bucket:
+@dataclass(frozen=True)
+class PrivateBucket:
+    """A bucket, and its policy: a service that writes into it is refused before that is there."""
+
+    bucket: s3.Bucket
+    policy: s3.BucketPolicy
+
+
+def private_bucket(component: Component[Any], settings: BucketSettings) -> PrivateBucket:
     """Make a bucket and its satellites as children of a component."""
     config, name = component.config, settings.purpose
     physical = settings.name or naming.bucket(config, name)
@@ -107,13 +115,13 @@ def private_bucket(component: Component[Any], settings: BucketSettings) -> s3.Bu
             opts=options(depends_on=[versioning]),
         )
     arn = f"arn:{config.partition}:s3:::{physical}"
-    s3.BucketPolicy(
+    policy = s3.BucketPolicy(
         name,
         bucket=bucket.id,
         policy=document(*tls_only(arn, f"{arn}/*"), *settings.statements),
         opts=options(),
     )
-    return bucket
+    return PrivateBucket(bucket, policy)
 
 
 def tidy(extra_days: int = 1) -> tuple[s3.BucketLifecycleConfigurationRuleArgs, ...]:

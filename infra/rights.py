@@ -87,7 +87,13 @@ def restorer(config: InfraConfig) -> tuple[Statement, ...]:
 
 
 def break_glass(config: InfraConfig) -> tuple[Statement, ...]:
-    """Return the rights of whoever deletes what is still locked."""
+    """Return the rights of whoever deletes what is still locked.
+
+    A locked vault knows no bypass: its lock is taken off, and put on again afterwards.
+    """
+    vaults = {"snapshots": config.region}
+    if config.backup.copy_region is not None:
+        vaults["snapshots-copy"] = config.backup.copy_region
     return (
         *_read(config),
         allow(
@@ -108,6 +114,19 @@ def break_glass(config: InfraConfig) -> tuple[Statement, ...]:
             ["backup:DescribeRecoveryPoint", "backup:DeleteRecoveryPoint"],
             "*",
             condition={"StringEquals": {"aws:ResourceTag/Art32Stack": config.stack}},
+        ),
+        allow(
+            "LiftVaultLock",
+            [
+                "backup:ListRecoveryPointsByBackupVault",
+                "backup:DescribeBackupVault",
+                "backup:DeleteBackupVaultLockConfiguration",
+                "backup:PutBackupVaultLockConfiguration",
+            ],
+            [
+                naming.arn(config, "backup", f"backup-vault:{naming.prefixed(config, name)}", place)
+                for name, place in vaults.items()
+            ],
         ),
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import pulumi
 import pulumi_aws.rds as rds
 
-from infra.alarm_rules import GIBIBYTE, MetricAlarm
+from infra.alarm_rules import DAY, GIBIBYTE, MetricAlarm
 from infra.config.model import InfraConfig
 
 
@@ -98,7 +98,9 @@ def machine_alarm(name: str, instance_id: pulumi.Output[str], runbook: str) -> M
     )
 
 
-def mail_alarms(failed_queue: pulumi.Output[str]) -> Iterator[MetricAlarm]:
+def mail_alarms(
+    queue: pulumi.Output[str], failed_queue: pulumi.Output[str]
+) -> Iterator[MetricAlarm]:
     """Yield the alarms on Amazon's e-mail service, at the rates where AWS begins to look."""
     yield MetricAlarm(
         "mail-bounces",
@@ -119,11 +121,20 @@ def mail_alarms(failed_queue: pulumi.Output[str]) -> Iterator[MetricAlarm]:
         period=3600,
     )
     yield MetricAlarm(
+        "mail-feedback-unread",
+        "AWS/SQS",
+        "ApproximateAgeOfOldestMessage",
+        "mail-stuck",
+        "nobody has read a bounce or complaint for a day; after seven it is gone",
+        threshold=DAY,
+        dimensions={"QueueName": queue},
+    )
+    yield MetricAlarm(
         "mail-feedback-failed",
         "AWS/SQS",
         "ApproximateNumberOfMessagesVisible",
         "mail-stuck",
-        "bounces and complaints are not processed",
+        "bounces and complaints cannot be processed",
         threshold=1,
         dimensions={"QueueName": failed_queue},
     )

@@ -37,9 +37,9 @@ class Snapshots(Component[InfraConfig]):
     """A locked vault, a daily plan over the tag `Art32Backup`, copies, and a monthly restore test.
 
     Protects against: a disk or a database that is lost whole; a snapshot that is deleted early
-    (vault lock in governance mode, and a policy that lets break-glass alone delete) or kept for
-    ever (the lock has a longest retention); a snapshot that would not have restored; and, with a
-    copy, the loss of the region.
+    (vault lock in governance mode, and a policy that lets break-glass alone delete or unlock) or
+    kept for ever (the lock has a longest retention); a snapshot that would not have restored; and,
+    with a copy, the loss of the region.
     """
 
     area = "snapshots"
@@ -54,12 +54,8 @@ class Snapshots(Component[InfraConfig]):
             "snapshots",
             backup_vault_name=self.vault.name,
             sns_topic_arn=args.alarms_topic_arn,
-            backup_vault_events=[
-                "BACKUP_JOB_FAILED",
-                "BACKUP_JOB_EXPIRED",
-                "COPY_JOB_FAILED",
-                "RESTORE_JOB_FAILED",
-            ],
+            # the vault's events on jobs of backup and restore tell nobody any more: alarms.py
+            backup_vault_events=["COPY_JOB_FAILED"],
             opts=self.child(),
         )
         self.copy = self._second_region(args.copy_provider) if args.copy_provider else None
@@ -132,7 +128,9 @@ class Snapshots(Component[InfraConfig]):
                 backup_vault_name=vault.name,
                 min_retention_days=min(SHORTEST_LOCK, config.backup.days),
                 max_retention_days=config.backup.days + 5,
-                opts=self.kept(**place),
+                # Another retention replaces it, which is a call that sets it: `protect` would
+                # refuse that. Retained, it is never taken off.
+                opts=self.child(retain_on_delete=True, **place),
             )
         backup.VaultPolicy(
             name,
@@ -140,7 +138,7 @@ class Snapshots(Component[InfraConfig]):
             policy=document(
                 deny(
                     "DeletionIsForBreakGlass",
-                    ["backup:DeleteRecoveryPoint", "backup:UpdateRecoveryPointLifecycle"],
+                    _break_glass_alone(config),
                     "*",
                     principal={"AWS": "*"},
                     condition={
@@ -148,7 +146,7 @@ class Snapshots(Component[InfraConfig]):
                     },
                 )
             ),
-            opts=self.child(**place),
+            opts=self.kept(**place),
         )
         return vault
 
@@ -246,3 +244,19 @@ class Snapshots(Component[InfraConfig]):
             or config.db.form == "server"
             or config.mail.form == "server"
         )
+
+
+def _break_glass_alone(config: InfraConfig) -> list[str]:
+    """Return the calls on a vault that break-glass alone may make.
+
+    Pulumi sets lock and policy of a lasting stack and never takes either off; of an ephemeral one
+    it has to remove both.
+    """
+    snapshots = ["backup:DeleteRecoveryPoint", "backup:UpdateRecoveryPointLifecycle"]
+    if config.ephemeral:
+        return snapshots
+    return [
+        *snapshots,
+        "backup:DeleteBackupVaultLockConfiguration",
+        "backup:DeleteBackupVaultAccessPolicy",
+    ]

@@ -18,6 +18,12 @@ MANAGED_GROUPS = (
     "AWSManagedRulesSQLiRuleSet",
 )
 """Groups that AWS maintains; together 1125 of the 1500 capacity units that cost nothing more."""
+COUNTED = {"AWSManagedRulesCommonRuleSet": ("SizeRestrictions_BODY",)}
+"""Rules that count and do not block: this one refuses every body over 8 KiB, so every upload.
+
+The other rules look at the first 8 KiB of a body behind a load balancer; what follows is the
+application's to judge.
+"""
 
 
 @dataclass(frozen=True)
@@ -33,8 +39,10 @@ class Waf(Component[InfraConfig]):
     """Managed rules and a limit of requests from one address.
 
     Protects against: known attacks, injection, scanners, one address that floods. Its log holds
-    client addresses, which AWS cannot redact: only what was blocked or counted is logged, for at
-    most 30 days, without cookies and credentials; sampled requests are off.
+    client addresses, which AWS cannot redact: only what was blocked is logged, for at most 30 days,
+    without cookies and credentials (an upload is counted, and no reason to keep an address);
+    sampled requests are off. A body is looked at up to its first 8 KiB and never refused for its
+    size.
     """
 
     area = "waf"
@@ -85,10 +93,9 @@ class Waf(Component[InfraConfig]):
                         conditions=[
                             wafv2.WebAclLoggingConfigurationLoggingFilterFilterConditionArgs(
                                 action_condition=wafv2.WebAclLoggingConfigurationLoggingFilterFilterConditionActionConditionArgs(
-                                    action=action
+                                    action="BLOCK"
                                 )
                             )
-                            for action in ("BLOCK", "COUNT")
                         ],
                     )
                 ],
@@ -113,7 +120,18 @@ def _managed(group: str, priority: int) -> wafv2.WebAclRuleArgs:
         ),
         statement=wafv2.WebAclRuleStatementArgs(
             managed_rule_group_statement=wafv2.WebAclRuleStatementManagedRuleGroupStatementArgs(
-                vendor_name="AWS", name=group
+                vendor_name="AWS",
+                name=group,
+                rule_action_overrides=[
+                    wafv2.WebAclRuleStatementManagedRuleGroupStatementRuleActionOverrideArgs(
+                        name=name,
+                        action_to_use=wafv2.WebAclRuleStatementManagedRuleGroupStatementRuleActionOverrideActionToUseArgs(
+                            count=wafv2.WebAclRuleStatementManagedRuleGroupStatementRuleActionOverrideActionToUseCountArgs()
+                        ),
+                    )
+                    for name in COUNTED.get(group, ())
+                ]
+                or None,
             )
         ),
         visibility_config=_visible(group),

@@ -58,13 +58,13 @@ class Foundation(Component[AccountConfig]):
                 key_arn=key.arn,
                 lifecycle=tidy(90),
             ),
-        )
+        ).bucket
         artifacts = private_bucket(
             self,
             BucketSettings(
                 purpose="artifacts", name=naming.artifact_bucket(config), lifecycle=tidy(90)
             ),
-        )
+        ).bucket
         self.login = pulumi.Output.concat("s3://", state.bucket, f"?region={config.region}")
         self.secrets_provider = pulumi.Output.concat(
             "awskms://", alias.name, f"?region={config.region}"

@@ -86,7 +86,7 @@ class Watching(Component[AccountConfig]):
         service = naming.service(config, "config")
         bucket_arn = naming.bucket_arn(config, "config")
         own = {"StringEquals": {"aws:SourceAccount": config.account_id}}
-        bucket = private_bucket(
+        made = private_bucket(
             self,
             BucketSettings(
                 purpose="config",
@@ -121,6 +121,20 @@ class Watching(Component[AccountConfig]):
             tags=self.tags("recorder"),
             opts=self.kept(),
         )
+        delivery = iam.RolePolicy(
+            "recorder-delivery",
+            role=role.id,
+            policy=document(
+                allow("Look", "s3:GetBucketAcl", bucket_arn),
+                allow(
+                    "Deliver",
+                    "s3:PutObject",
+                    f"{bucket_arn}/AWSLogs/{config.account_id}/Config/*",
+                    condition={"StringEquals": {"s3:x-amz-acl": "bucket-owner-full-control"}},
+                ),
+            ),
+            opts=self.kept(),
+        )
         attachment = iam.RolePolicyAttachment(
             "recorder",
             role=role.name,
@@ -139,8 +153,8 @@ class Watching(Component[AccountConfig]):
         channel = cfg.DeliveryChannel(
             "recorder",
             name="art32",
-            s3_bucket_name=bucket.bucket,
-            opts=self.kept(depends_on=[recorder]),
+            s3_bucket_name=made.bucket.bucket,
+            opts=self.kept(depends_on=[recorder, delivery, made.policy]),
         )
         cfg.RecorderStatus(
             "recorder", name=recorder.name, is_enabled=True, opts=self.kept(depends_on=[channel])

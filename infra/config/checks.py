@@ -180,6 +180,13 @@ def _generations(area: str) -> Check:
             yield _problem(active, f"`{values[active]}` is not among `{key}`", names[-1])
         managed = area == "db" and values["dbForm"] == "rds"
         for place, generation in enumerate(found):
+            if generation.version is not None and not managed:
+                yield Problem(
+                    key,
+                    f"`{key}[{place}]` names a version, which only a managed database has",
+                    f"pulumi config set --path '{key}[{place}]' '{generation.name}=SNAPSHOT'",
+                )
+        for place, generation in enumerate(found):
             snapshot = generation.snapshot or ""
             if snapshot and not managed and not re.fullmatch(r"snap-[0-9a-f]{8,17}", snapshot):
                 yield Problem(

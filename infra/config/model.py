@@ -18,7 +18,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from infra.config.regions import DNS_SUFFIXES
 
 _GENERATION = re.compile(
-    r"^g(?P<number>[1-9][0-9]{0,3})(?:@(?P<zone>[a-z0-9-]+))?(?:=(?P<snapshot>\S+))?$"
+    r"^g(?P<number>[1-9][0-9]{0,3})(?:@(?P<zone>[a-z0-9-]+))?"
+    r"(?:/(?P<version>1[4-8](?:\.[0-9]+)?))?(?:=(?P<snapshot>\S+))?$"
 )
 
 
@@ -33,12 +34,14 @@ class Generation:
     """One life of a component's data: `g2@eu-central-1b=snap-0123456789abcdef0`.
 
     A restored database or volume is a new generation beside the old one: nothing is replaced, and
-    the old one stays in the program until its runbook retires it.
+    the old one stays in the program until its runbook retires it. A managed database may move to a
+    new major version of PostgreSQL with it: `g2/18=app-before-18`.
     """
 
     number: int
     zone: str | None = None
     snapshot: str | None = None
+    version: str | None = None
 
     @property
     def name(self) -> str:
@@ -52,8 +55,10 @@ class Generation:
             return text
         found = _GENERATION.match(str(text))
         if found is None:
-            raise ValueError("is not of the form g2, g2=SNAPSHOT or g2@ZONE=SNAPSHOT")
-        return cls(int(found["number"]), found["zone"], found["snapshot"])
+            raise ValueError(
+                "is not of the form g2, g2=SNAPSHOT, g2@ZONE=SNAPSHOT or g2/VERSION=SNAPSHOT"
+            )
+        return cls(int(found["number"]), found["zone"], found["snapshot"], found["version"])
 
 
 Generations = Annotated[
@@ -78,7 +83,9 @@ class Web(Section):
     domain: Domain = key("Host name under which the site is served.", "app.example.org")
     size: InstanceType = key("Instance type of a webserver.", "t4g.medium")
     minimum: int = key("How many webservers at least.", 2)
-    maximum: int = key("How many webservers at most.", 4)
+    maximum: int = key(
+        "How many webservers at most: above `webMinimum`, one more starts when they are busy.", 4
+    )
     data: Literal["none", "volume"] = key(
         "`none`: webservers are stateless and any number of them may run. `volume`: exactly one, "
         "with a data volume that outlives it.",
@@ -114,11 +121,16 @@ class Database(Section):
     standby: Literal["none", "zone"] = key(
         "`zone`: the managed database keeps a standby in a second zone.", "zone"
     )
-    version: Annotated[str, Field(pattern=r"^1[4-9](?:\.[0-9]+)?$")] = key(
-        "Major version of PostgreSQL. A server takes Debian's own, 15.", "17", "17"
+    version: Annotated[str, Field(pattern=r"^1[4-8](?:\.[0-9]+)?$")] = key(
+        "Major version of PostgreSQL. A server takes Debian's own, 15. AWS refuses another one for "
+        "a database that exists: that is a new generation, `g2/18=SNAPSHOT`.",
+        "17",
+        "17",
     )
     generations: Generations = key(
-        "Lives of the database. A restore adds one and removes none.",
+        "Lives of the database. A restore adds one and removes none. `g2/18=SNAPSHOT` is a managed "
+        "database of another major version, from a snapshot that was brought to it: `aws rds "
+        "modify-db-snapshot --engine-version`.",
         ["g1", "g2=rds:app-2026-11-23-03-15"],
         (Generation(1),),
     )
@@ -283,8 +295,8 @@ class InfraConfig(Section):
         "Who is woken; the subscription must be confirmed.", "oncall@example.org"
     )
     monthly_budget: Annotated[int, Field(ge=1)] = key("Alarm above this cost, in USD.", 400)
-    log_days: Annotated[int, Field(ge=1, le=30)] = key(
-        "How long logs with client addresses are kept, in days.", 30
+    log_days: Literal[1, 3, 5, 7, 14, 30] = key(
+        "How long logs with client addresses are kept, in days: CloudWatch knows these.", 30
     )
     organization_trail: bool = key(
         "The organisation records management events already; this stack's trail then records the "

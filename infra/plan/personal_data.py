@@ -127,7 +127,7 @@ _FOR_EVER = 10**6
 _LOG_WRITERS = {
     "aws:ec2:FlowLog": "addresses of clients and servers, of every connection",
     "aws:wafv2:WebAclLoggingConfiguration": "addresses and request lines of clients that were "
-    "blocked or counted",
+    "blocked",
     "aws:cloudtrail:Trail": _TRAIL,
 }
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from infra.authorization import Request, decide
 from infra.graph import Graph
+from infra.plausible import Plausible
+from infra.policies.identity import EVERYTHING, duty, policies
 from infra.policies.rule import Checked, ephemeral, rule, unless
 from infra.policies.stack import inside_eea
 
@@ -36,6 +39,55 @@ def vault(graph: Graph) -> Checked:
         yield one, unless(not one.get("changeableForDays"), "can never be lifted again")
         yield one, unless(one.get("maxRetentionDays"), "lets a snapshot be kept for ever")
         yield one, unless(one.get("minRetentionDays"), "lets a snapshot be deleted at once")
+
+
+_UNLOCKING = (
+    "backup:DeleteRecoveryPoint",
+    "backup:DeleteBackupVaultLockConfiguration",
+    "backup:DeleteBackupVaultAccessPolicy",
+)
+_TO_DELETE = (
+    "backup:ListRecoveryPointsByBackupVault",
+    "backup:DeleteBackupVaultLockConfiguration",
+    "backup:PutBackupVaultLockConfiguration",
+)
+
+
+@rule(
+    "vault-opens-for-break-glass-alone",
+    "break-glass can delete a locked snapshot, and an administrator cannot",
+    gdpr="17 32(1)(b)",
+)
+def break_glass(graph: Graph) -> Checked:
+    plausible = Plausible(graph)
+    root = f"arn:{plausible.partition}:iam::{plausible.account}:role/"
+    glass = next((one for one in graph.of("aws:iam:Role") if duty(one) == "breakglass"), None)
+    rights = [plausible.value(one) for one in policies(graph, glass)] if glass else []
+    for one in graph.of("aws:backup:Vault"):
+        if ephemeral(one):
+            continue
+        own = [
+            plausible.value(policy.document("policy"))
+            for policy in graph.attached(one, "aws:backup:VaultPolicy", "backupVaultName")
+        ]
+        provider = graph.by_urn.get(one.provider)
+        region = (provider and provider.get("region")) or plausible.region
+        arn = f"arn:{plausible.partition}:backup:{region}:{plausible.account}:backup-vault:"
+        arn += str(one.get("name"))
+        anybody = [
+            action
+            for action in _UNLOCKING
+            if decide(Request(f"{root}admin", action, arn, {}), identity=[EVERYTHING], resource=own)
+        ]
+        yield one, unless(not anybody, f"lets any administrator {', '.join(anybody)}")
+        if glass is not None:
+            principal = root + str(glass.get("name"))
+            missing = [
+                action
+                for action in _TO_DELETE
+                if not decide(Request(principal, action, arn, {}), identity=rights, resource=own)
+            ]
+            yield one, unless(not missing, f"lets break-glass not {', '.join(missing)}")
 
 
 @rule("snapshots-end", "every snapshot ends, and its copy is in the EEA", gdpr="5(1)(e) 44")

@@ -139,6 +139,18 @@ def self_healing(graph: Graph) -> Checked:
 
 
 @rule(
+    "maximum-is-reached",
+    "a group that may grow has a policy that makes it grow",
+    gdpr="32(1)(b)",
+)
+def growing(graph: Graph) -> Checked:
+    for one in graph.of("aws:autoscaling:Group"):
+        grows = graph.attached(one, "aws:autoscaling:Policy", "autoscalingGroupName")
+        fixed = one.get("maxSize") == one.get("minSize")
+        yield one, unless(fixed or grows, "stays at its minimum, whatever its maximum is")
+
+
+@rule(
     "balanced-group-asks-the-balancer",
     "a group behind a load balancer replaces what the balancer finds ill",
     gdpr="32(1)(b)",

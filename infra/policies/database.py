@@ -9,6 +9,7 @@ from infra.graph import Graph, Resource
 from infra.policies.rule import Checked, ephemeral, rule, unless
 
 _DATABASE = "aws:rds:Instance"
+_AT_REBOOT = "pending-reboot"
 
 
 def _switch(
@@ -141,6 +142,18 @@ _switch(
     "is replaced when the name of its snapshot changes",
     gdpr="32(1)(b)",
 )
+
+
+@rule(
+    "database-settles",
+    "a preview of an unchanged database changes nothing: a diff that is always there hides another",
+    gdpr="32",
+)
+def settled(graph: Graph) -> Checked:
+    for one in graph.of("aws:rds:ParameterGroup"):
+        for each in one.get("parameters", []):
+            late = each.get("name") != "rds.force_ssl" or each.get("applyMethod") == _AT_REBOOT
+            yield one, unless(late, f"changes `{each.get('name')}` in every preview")
 
 
 @rule("database-tls-only", "the database refuses unencrypted connections", gdpr="32(1)(a)")

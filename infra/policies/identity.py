@@ -205,12 +205,12 @@ def second_factor(graph: Graph) -> Checked:
         for user in (*named, "stranger"):
             for context in ({}, {"aws:MultiFactorAuthPresent": False}):
                 asked = Request(f"{root}:user/{user}", "sts:AssumeRole", "*", dict(context))
-                verdict = decide(asked, identity=[_EVERYTHING], resource=[document])
+                verdict = decide(asked, identity=[EVERYTHING], resource=[document])
                 trusted = _trusts(asked, document)
                 yield role, unless(not (verdict and trusted), f"lets `{user}` in without a token")
 
 
-_EVERYTHING = {"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
+EVERYTHING = {"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
 
 
 def _trusts(request: Request, document: Mapping[str, Any]) -> bool:

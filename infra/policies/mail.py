@@ -46,6 +46,21 @@ def bounces(graph: Graph) -> Checked:
         }
         missing = {"BOUNCE", "COMPLAINT"} - kinds
         yield one, unless(not missing, f"hides {', '.join(sorted(missing))}")
+    for one in graph.of("aws:sns:TopicSubscription"):
+        for queue in graph.targets(one, "endpoint") if one.get("protocol") == "sqs" else []:
+            alarms = [
+                alarm
+                for alarm in graph.attached(queue, "aws:cloudwatch:MetricAlarm", "dimensions")
+                if alarm.get("metricName") == "ApproximateAgeOfOldestMessage"
+            ]
+            readers = [
+                policy
+                for policy in graph.of("aws:iam:RolePolicy")
+                if queue in graph.targets(policy, "policy")
+                and "sqs:ReceiveMessage" in str(policy.get("policy"))
+            ]
+            yield queue, unless(alarms, "can be left unread without anybody hearing of it")
+            yield queue, unless(readers, "can be read by nobody")
 
 
 @rule(

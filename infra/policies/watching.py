@@ -30,6 +30,19 @@ def trail(graph: Graph) -> Checked:
 
 
 @rule(
+    "writers-wait-for-the-policy",
+    "what writes into a bucket is made after the policy that lets it",
+    gdpr="30 33",
+)
+def waiting(graph: Graph) -> Checked:
+    for one in graph.of("aws:cloudtrail:Trail", "aws:cfg:DeliveryChannel"):
+        for bucket in graph.targets(one, "s3BucketName"):
+            policies = graph.attached(bucket, "aws:s3:BucketPolicy", "bucket")
+            waits = policies and {policy.urn for policy in policies} <= set(one.dependencies)
+            yield one, unless(waits, f"does not wait for the policy of {bucket}: AWS refuses it")
+
+
+@rule(
     "backup-access-is-recorded",
     "every read, write and deletion of a backup is recorded",
     gdpr="30 33",

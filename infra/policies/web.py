@@ -99,6 +99,26 @@ def firewall(graph: Graph) -> Checked:
 
 
 @rule(
+    "uploads-pass",
+    "the web firewall refuses no request for the size of its body",
+    gdpr="32(1)(b)",
+)
+def uploads(graph: Graph) -> Checked:
+    for one in graph.of("aws:wafv2:WebAcl"):
+        for each in one.get("rules") or []:
+            group = (each.get("statement") or {}).get("managedRuleGroupStatement") or {}
+            if group.get("name") != "AWSManagedRulesCommonRuleSet":
+                continue
+            counted = [
+                override
+                for override in group.get("ruleActionOverrides") or []
+                if override.get("name") == "SizeRestrictions_BODY"
+                and "count" in (override.get("actionToUse") or {})
+            ]
+            yield one, unless(counted, "refuses every body over 8 KiB")
+
+
+@rule(
     "firewall-keeps-no-samples",
     "the firewall shows no sampled requests and logs only what it stopped, without credentials",
     gdpr="5(1)(c) 25",

@@ -221,6 +221,7 @@ TWINS: list[Row] = [
         MANAGED,
         put("autoscaling:Group", "healthCheckType", "EC2", "web"),
     ),
+    ("maximum-is-reached", MANAGED, drop("autoscaling:Policy", "web")),
     ("volume-in-the-groups-zone", SERVERS, put("autoscaling:Group", "maxSize", 2, "web")),
     ("run-documents-take-no-shell", MANAGED, run_document(r"^.*$")),
     ("run-documents-take-no-shell", MANAGED, run_document(r"^[a-z ]+(/[a-z]+)?")),
@@ -259,6 +260,18 @@ TWINS: list[Row] = [
         put("backup:VaultLockConfiguration", "maxRetentionDays", None),
     ),
     ("vault-locked-not-for-ever", MANAGED, drop("backup:VaultLockConfiguration")),
+    (
+        "vault-opens-for-break-glass-alone",
+        COPIES,
+        without_statement(
+            "backup:VaultPolicy", "snapshots-copy", "policy", "DeletionIsForBreakGlass"
+        ),
+    ),
+    (
+        "vault-opens-for-break-glass-alone",
+        COPIES,
+        without_statement("iam:RolePolicy", "breakglass", "policy", "LiftVaultLock"),
+    ),
     ("snapshots-end", MANAGED, put("backup:Plan", "rules.lifecycle", None)),
     ("snapshots-end", COPIES, put("backup:Plan", "rules.copyActions.lifecycle", None)),
     ("data-is-in-a-plan", MANAGED, put(DATABASE, "tags.Art32Backup", "no")),
@@ -276,6 +289,11 @@ TWINS: list[Row] = [
     ("database-patched", MANAGED, put(DATABASE, "autoMinorVersionUpgrade", False)),
     ("database-not-replaced-by-its-snapshot", MANAGED, field(DATABASE, ignore_changes=())),
     ("database-tls-only", MANAGED, put("rds:ParameterGroup", "parameters", [])),
+    (
+        "database-settles",
+        MANAGED,
+        put("rds:ParameterGroup", "parameters.applyMethod", "immediate"),
+    ),
     ("final-snapshots-differ", TWO, same_final_name),
     ("bucket-never-public", MANAGED, put("s3:BucketPublicAccessBlock", "blockPublicPolicy", False)),
     (
@@ -412,6 +430,12 @@ TWINS: list[Row] = [
             ["BOUNCE"],
         ),
     ),
+    ("bounces-are-seen", MANAGED, drop("cloudwatch:MetricAlarm", "mail-feedback-unread")),
+    (
+        "bounces-are-seen",
+        MANAGED,
+        without_statement("iam:RolePolicy", "web-mail", "policy", "ReadFeedback"),
+    ),
     ("mail-domain-is-spoken-for", MANAGED, drop("route53:Record", "mail-dmarc")),
     ("rules-stand-alone", MANAGED, put("ec2:SecurityGroup", "ingress", [{"fromPort": 22}])),
     (
@@ -460,6 +484,7 @@ TWINS: list[Row] = [
     ),
     ("trail-cannot-be-cut", MANAGED, put("cloudtrail:Trail", "enableLogFileValidation", False)),
     ("trail-cannot-be-cut", MANAGED, put("cloudtrail:Trail", "isMultiRegionTrail", False)),
+    ("writers-wait-for-the-policy", MANAGED, field("cloudtrail:Trail", dependencies=())),
     ("backup-access-is-recorded", MANAGED, put("cloudtrail:Trail", "advancedEventSelectors", [])),
     ("alarms-reach-people", MANAGED, drop("sns:TopicSubscription")),
     (
@@ -497,6 +522,11 @@ TWINS: list[Row] = [
     ),
     ("site-has-a-firewall", MANAGED, drop("wafv2:WebAclAssociation")),
     ("site-has-a-firewall", MANAGED, put("wafv2:WebAcl", "rules", [])),
+    (
+        "uploads-pass",
+        MANAGED,
+        put("wafv2:WebAcl", "rules.1.statement.managedRuleGroupStatement.ruleActionOverrides", []),
+    ),
     (
         "firewall-keeps-no-samples",
         MANAGED,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from infra.build import build
+from infra.capture import capture
 from infra.config import ConfigError, parse
 from infra.graph import Graph
 from infra.policies import EXCEPTIONS, all_rules, check
@@ -68,6 +70,23 @@ def test_a_new_generation_stands_beside_the_old_one(case: cases.Case) -> None:
         one = after.by_urn[urn]
         assert one.get("snapshotId") or one.get("snapshotIdentifier"), one
         assert (one.protect, one.retain) == (True, True)
+
+
+def test_a_new_major_version_stands_beside_the_old_one_with_parameters_of_its_own() -> None:
+    case = cases.PROFILES[1]
+    values = {**cases.values(case), "dbGenerations": ["g1", "g2/18=before"], "dbActive": "g2"}
+    made = capture(lambda: build(parse("staging", values)), project="art32", stack="staging")
+    before = {one.urn: one.inputs for one in cases.graph(case).of("aws:rds:Instance")}
+    old, new = made.of("aws:rds:Instance")
+    assert {old.urn: old.inputs} == before
+    assert new.get("engineVersion") == "18"
+    assert not new.get("allowMajorVersionUpgrade")
+    families = [
+        [group.get("family") for group in made.targets(one, "parameterGroupName")]
+        for one in (old, new)
+    ]
+    assert families == [["postgres17"], ["postgres18"]]
+    assert [str(one) for one in check(made) if one.failed] == []
 
 
 def test_a_restorer_that_starts_changes_no_rule_of_a_network() -> None:

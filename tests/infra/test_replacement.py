@@ -27,7 +27,14 @@ OUTSIDE = {
 EVERYDAY = {
     *("amiId", "release", "webSize", "webDomain", "webStorage", "dbClass", "dbSize", "dbStorage"),
     *("dbStorage (server)", "dbStandby", "dbVersion", "dbGenerations", "webGenerations"),
-    *("dbGenerations (server)", "mailGenerations", "mailSize", "mailStorage", "logDays"),
+    *(
+        "dbGenerations (new major)",
+        "dbGenerations (server)",
+        "mailGenerations",
+        "mailSize",
+        "mailStorage",
+        "logDays",
+    ),
     *("backupDays", "backupLockDays", "breakGlassUsers", "keeperSize", "restorerCount"),
     *("alarmEmail", "interfaceEndpoints", "organizationTrail", "zones (one more)", "profile"),
     *("nothing", "nothing (server)"),

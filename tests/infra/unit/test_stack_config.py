@@ -72,6 +72,13 @@ def test_the_defaults_of_a_profile_are_valid_values_of_known_keys(
         keys()[name].validate(value)
 
 
+def test_logs_are_kept_for_as_many_days_as_cloudwatch_knows() -> None:
+    for days in (1, 3, 5, 7, 14, 30):
+        assert stack(logDays=days).log_days == days
+    for days in (0, 2, 10, 29, 60):
+        assert "logDays" in problems(logDays=days)
+
+
 def test_values_may_be_what_pulumi_makes_of_them() -> None:
     told = {
         name: json.dumps(value) if isinstance(value, list) else str(value)
@@ -113,6 +120,15 @@ def test_the_sovereign_cloud_is_a_partition_of_its_own() -> None:
     config = stack(**SOVEREIGN)
     assert (config.partition, config.dns_suffix) == ("aws-eusc", "amazonaws.eu")
     assert "does not hold" in problems(partition="aws-eusc")["partition"]
+
+
+def test_a_new_major_version_is_a_new_generation_of_the_managed_database_alone() -> None:
+    config = stack(dbGenerations=["g1", "g2/18=app-before-18"], dbActive="g2")
+    assert config.db.generations[1] == Generation(2, None, "app-before-18", "18")
+    said = problems(dbForm="server", dbGenerations=["g1", "g2/16=snap-0123456789abcdef0"])
+    assert "only a managed database" in said["dbGenerations"]
+    assert "wrong form" in problems(dbVersion="13")["dbVersion"]
+    assert "is not of the form" in problems(dbGenerations=["g1/13"])["dbGenerations"]
 
 
 def test_a_generation_beyond_the_first_needs_a_snapshot() -> None:
