@@ -205,7 +205,7 @@ def page(found: Mapping[str, Mapping[str, str]]) -> str:
         "",
         "Asked of the AWS provider itself, offline, for a stack of managed services and one with",
         "servers of its own. Where data is *replaced* or *removed*, `protect` stands in the way.",
-        "*Changed* is changed in place. Networks that data is reached through are in the table, too:",
+        "*Changed* is changed in place. Networks that data is reached through are in the table:",
         "AWS removes no subnet with something in it, so taking a zone away fails and loses",
         "nothing. AWS takes no database to another major version in place (`dbVersion`).",
         "",
