@@ -134,7 +134,11 @@ def _ready(directory: str) -> list[str]:
 
 
 def _fetch(address: str, name: str, target: str) -> bool:
-    """Bring a file; False when it is proved that there is none."""
+    """Bring a file, whole; False when it is proved that there is none.
+
+    PostgreSQL itself syncs what it keeps (durable_rename in xlogarchive.c), and asks again for
+    what a crash has taken.
+    """
     content = _ask(address, [protocol.FETCH, name], [_open(CONTROL)])
     if content is None:
         return False
@@ -142,7 +146,6 @@ def _fetch(address: str, name: str, target: str) -> bool:
     try:
         _write(content, temporary)
         os.rename(temporary, target)
-        _sync(os.path.dirname(target) or ".", os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         try:
             os.unlink(temporary)
@@ -162,13 +165,6 @@ def _write(content: int, path: str) -> None:
         if sent == 0:
             raise OSError(0, "it is shorter than it was")
         done += sent
-    os.fsync(descriptor)
-    os.close(descriptor)
-
-
-def _sync(path: str, flags: int) -> None:
-    descriptor = os.open(path, flags)
-    os.fsync(descriptor)
     os.close(descriptor)
 
 

@@ -264,7 +264,7 @@ def _bare(setting: Setting, base: Path) -> Prepared:
         ),
         (
             f"set -e; gpg --homedir {setting.homes['operations']} --no-options --batch -q "
-            f"-d {store}/%f | zstd -q -d >%p; sync %p"
+            f"-d {store}/%f | zstd -q -d >%p"
         ),
         store,
     )
@@ -277,7 +277,7 @@ def _copy(base: Path) -> Prepared:
     store.mkdir()
     yield (
         f"cp %p {store}/%f.tmp && sync {store}/%f.tmp && mv {store}/%f.tmp {store}/%f",
-        f"cp {store}/%f %p && sync %p",
+        f"cp {store}/%f %p",
         store,
     )
 

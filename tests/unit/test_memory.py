@@ -23,6 +23,15 @@ def test_a_room_gives_the_same_buffer_empty_until_a_larger_one_is_wanted() -> No
     assert room.take("other", 1).capacity == 1
 
 
+def test_what_is_written_through_the_file_is_seen_in_memory_and_never_more_than_fits() -> None:
+    buffer = Buffer(10)
+    assert buffer.write(memoryview(b"abcdef")) == 6
+    assert buffer.append(memoryview(b"g")) == 1
+    assert buffer.write(memoryview(b"hijklmn")) == 3
+    assert buffer.view == b"abcdefghij"
+    assert os.fstat(buffer.as_input()).st_size == 10
+
+
 def test_a_buffer_is_extended_piece_by_piece(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"a" * 10 + b"b" * 10)

@@ -167,7 +167,7 @@ def _suspect(entry: Entry, why: str) -> Art32Error:
 
 def _buffer(data: bytes) -> Buffer:
     filled = Buffer(len(data))
-    filled.append(memoryview(data))
+    filled.write(memoryview(data))
     return filled
 
 
@@ -178,7 +178,7 @@ def _unpack(squeezed: Buffer, name: Name) -> Buffer:
         if target is None:
             found = pages.header(piece)
             target = Buffer(found.segment_bytes if found is not None else _SMALL)
-        if target.append(memoryview(piece)) < len(piece):
+        if target.write(memoryview(piece)) < len(piece):
             raise Art32Error(Code.CORRUPT, f"`{name.text}` is larger than it may be")
     return target if target is not None else Buffer(1)
 

@@ -22,7 +22,7 @@ from agent.wal import client, protocol
 @click.argument("name", metavar="%f")
 @click.argument("path", metavar="%p")
 def command(socket: str | None, absent: str | None, name: str, path: str) -> None:
-    """Bring a file back, whole and durable. Runs in the data directory.
+    """Bring a file back, whole. Runs in the data directory.
 
     Exit status 0; 1 when the store, asked, has neither the file nor anything after it; 200
     otherwise. PostgreSQL takes 1 to 125 for the end of the log and begins a life of its own, and an
