@@ -31,6 +31,7 @@ esac
 """
 _LONGEST = 256
 _TURN_SECONDS = 0.5
+_GRACE_SECONDS = 2.0
 
 
 class Feed:
@@ -101,6 +102,7 @@ def feed(directory: Path, fetch: Callable[[str], Bytes | None]) -> Iterator[Feed
         yield one
     finally:
         one._ended.set()
-        server.join()
-        for descriptor in descriptors:
-            os.close(descriptor)
+        server.join(_GRACE_SECONDS)
+        if not server.is_alive():  # one that a store holds up is left to itself, with its pipes
+            for descriptor in descriptors:
+                os.close(descriptor)
