@@ -23,10 +23,14 @@ MINIMAL: dict[str, Any] = {"host": "db1", "store": {"kind": "directory", "path":
 CANARY = "canary-5f1c-of-the-tests"
 
 
+#: an address instead of a socket, a token instead of a password
+ALONE = "#rds_iam_region"
+
+
 def everything() -> str:
-    """Return the sample with all optional keys switched on."""
+    """Return the sample with all optional keys switched on that can stand together."""
     lines = [
-        line[1:] if line.startswith("#") and not line.startswith("# ") else line
+        line[1:] if line.startswith("#") and not line.startswith(("# ", ALONE)) else line
         for line in SAMPLE.splitlines()
     ]
     text = "\n".join(lines)
