@@ -33,5 +33,5 @@ class Retention(Section):
         (),
         description="Sources that have ended, as HOST/SOURCE: `prune` deletes their last backup "
         "when it is old enough, and nobody waits for a new one or for a drill.",
-        examples=[["db1/shop"]],
+        examples=[["db1/old-shop"]],
     )
