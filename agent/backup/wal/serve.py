@@ -10,7 +10,6 @@ import pwd
 import signal
 import socket
 import stat
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -57,37 +56,6 @@ def serve(config: Configuration, say: Callable[[str], None]) -> None:
         service.run(stop, manager)
 
 
-@contextlib.contextmanager
-def fetching(
-    config: Configuration,
-    path: Path,
-    users: Sequence[int],
-    *,
-    hosts: Sequence[str],
-    system_id: int | None = None,
-) -> Iterator[None]:
-    """Serve `wal fetch` at a path of one's own for the block: for a restore.
-
-    `users` are the numbers of those who may ask besides this process's own, `hosts` whose archives
-    are looked into; with `system_id` no other cluster's. Raise what opening keys and socket raises.
-    """
-    with contextlib.ExitStack() as stack:
-        ending, end = os.pipe()
-        stack.callback(os.close, ending)
-        listener = stack.enter_context(_listening(path))
-        fetcher = stack.enter_context(_fetching(config, hosts, system_id))
-        service = Service(
-            listener, {*users, os.geteuid()}, host=config.host, fetcher=lambda: fetcher
-        )
-        thread = threading.Thread(target=service.run, args=(ending,), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            os.close(end)
-            thread.join()
-
-
 def _settings(config: Configuration) -> Wal:
     if config.wal is None:
         raise Art32Error(
@@ -122,15 +90,13 @@ def _shipping(
 
 
 @contextlib.contextmanager
-def _fetching(
-    config: Configuration, hosts: Sequence[str], system_id: int | None = None
-) -> Iterator[Fetcher]:
+def _fetching(config: Configuration, hosts: Sequence[str]) -> Iterator[Fetcher]:
     with identity.reader(config) as reader:
         archive = place.open_archive(config.store)
         opener = Opener(
             archive, reader, prefix=config.store.prefix, private_home=private_home(config)
         )
-        yield Fetcher(archive, opener, hosts, system_id=system_id)
+        yield Fetcher(archive, opener, hosts)
 
 
 def _users(clients: Sequence[str]) -> set[int]:
