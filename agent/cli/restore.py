@@ -55,8 +55,8 @@ if TYPE_CHECKING:
 @click.option(
     "--owners",
     is_flag=True,
-    help="Restore owners and grants as well, and a database's settings for single roles. Its other "
-    "settings, its comment, and what PUBLIC may not do come back in any case.",
+    help="Restore owners, grants and tablespaces as well, and a database's settings for single "
+    "roles. Its other settings, its comment, and what PUBLIC may not do come back in any case.",
 )
 @click.option(
     "--allow-superuser",

@@ -46,6 +46,8 @@ def look(config: Configuration) -> Iterator[Finding]:
     yield from _neighbours(config.drill.directory)
     for one in record.standings(config, records, clock.now()):
         shown = f"last did well {clock.iso(one.last_good)}" if one.last_good else "never did well"
+        if one.last_result not in (None, "ok"):
+            shown += f"; the last one ended with `{one.last_result}`"
         subject = f"drill {one.name}"
         yield Finding(subject, None if one.overdue else True, shown, "art32 drill run")
 

@@ -67,9 +67,8 @@ class RestoreRequest:
 
     `target` is what the user typed after `--to`; `only` one table or one path; `facts` come from
     the backup's encrypted details. `token` is in the name of whatever is not finished, so that it
-    can be found after a kill. What is `thrown_away` goes with the engine that it is in, and needs
-    none of the live server's own: no tablespace, no role. `warn` takes a sentence for what a
-    restore that is done could not bring back.
+    can be found after a kill. What is `thrown_away` goes with the engine that it is in. `warn`
+    takes a sentence for what a restore that is done could not bring back.
     """
 
     target: str

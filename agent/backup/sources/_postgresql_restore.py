@@ -49,7 +49,7 @@ def restore(stream: Iterator[bytes], request: RestoreRequest) -> str:
     """Restore a custom-format dump into a new database and return a sentence about it.
 
     The new database has the encoding, locale, settings, comment and, towards everybody, the rights
-    of the backup's facts; with `owners` those of single roles and its owner, too
+    of the backup's facts; with `owners` those of single roles, its owner and tablespaces, too
     (`_postgresql_properties`). A database that
     `overwrite` allows to be replaced is renamed in the same transaction and kept. With `only`,
     one table is restored with what it needs and what belongs to it (`_postgresql_contents`).
@@ -117,9 +117,8 @@ def _feed(stream: Iterator[bytes], target: Target, database: str, request: Resto
     program = client.program("pg_restore", directory)
     argv = [program, "--exit-on-error", "-d", target.connection(database)]
     if not request.owners:
-        argv += ["--no-owner", "--no-privileges"]
-    if request.thrown_away:
-        argv.append("--no-tablespaces")
+        # a tablespace is the old server's own, and the role need not be let into the new one's
+        argv += ["--no-owner", "--no-privileges", "--no-tablespaces"]
     with contextlib.ExitStack() as stack:
         if request.only is not None:
             listing = [program, "--list", "--verbose"]
