@@ -14,6 +14,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from tests.fixtures.databases import free_port
+from tests.fixtures.pulumi import KNOWN
 from tests.fixtures.repository import MakeRepository, text
 from tests.fixtures.snapshots import SnapshotAccount, stack_file
 from tests.runbooks.world import BIN, World
@@ -22,9 +23,17 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(scope="session")
+def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("graphs")
+
+
 @pytest.fixture
 def stack(
-    snapshot_account: SnapshotAccount, make_repository: MakeRepository, tmp_path: Path
+    snapshot_account: SnapshotAccount,
+    make_repository: MakeRepository,
+    tmp_path: Path,
+    graphs: Path,
 ) -> World:
     """The stack `prod`, applied once: its database is at AWS."""
     data = tmp_path / "data"
@@ -46,7 +55,7 @@ def stack(
     )
     values = {"STACK": "prod", "PROJECT": str(project), "PULUMI_OPTIONS": "--yes"}
     world = World(tmp_path, site, values, environment={"AWS_PROFILE": "test"})
-    run = f"export PYTHONPATH={ROOT}\nexec {sys.executable} -W ignore -m"
+    run = f"export PYTHONPATH={ROOT} {KNOWN}={graphs}\nexec {sys.executable} -W ignore -m"
     world.tool("pulumi", f'{run} tests.fixtures.pulumi "$@"')
     world.tool("make", f'test "$1" = plan\n{run} infra.plan --folder . --stack "${{2#STACK=}}"')
     world.shell("pulumi up --stack prod --yes", project)
