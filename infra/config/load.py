@@ -148,7 +148,11 @@ def _take(known: Values, key: Key, value: object) -> Iterator[Problem]:
     try:
         known[key.name] = key.validate(_from_text(key, value))
     except ValidationError as error:
-        for item in error.errors(include_url=False, include_input=False):
+        found = error.errors(include_url=False, include_input=False)
+        if any(isinstance(part, int) for item in found for part in item["loc"]):
+            # an entry that is wrong is missing in the list, which is not the mistake
+            found = [item for item in found if item["type"] != "too_short"]
+        for item in found:
             where = "".join(f"[{part}]" for part in item["loc"] if isinstance(part, int))
             yield Problem(key.name, f"`{key.name}{where}` {_reason(item)}", key.mend())
 

@@ -1,7 +1,8 @@
 """What a profile stands for: defaults by key. A key that is set wins over its profile.
 
 `small` is one of everything, `standard` survives the loss of a machine without a person,
-`ha` survives the loss of a zone. Instance types depend on the architecture.
+in `ha` site and database survive the loss of a zone. No profile has more than one way out, a NAT
+gateway in the first of `zones`. Instance types depend on the architecture.
 """
 
 from __future__ import annotations

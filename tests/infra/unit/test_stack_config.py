@@ -128,7 +128,7 @@ def test_a_new_major_version_is_a_new_generation_of_the_managed_database_alone()
     said = problems(dbForm="server", dbGenerations=["g1", "g2/16=snap-0123456789abcdef0"])
     assert "only a managed database" in said["dbGenerations"]
     assert "wrong form" in problems(dbVersion="13")["dbVersion"]
-    assert "dbGenerations" in problems(dbGenerations=["g1/13"])
+    assert "is not of the form" in problems(dbGenerations=["g1/13"])["dbGenerations"]
 
 
 def test_a_generation_beyond_the_first_needs_a_snapshot() -> None:
