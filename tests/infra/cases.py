@@ -30,6 +30,7 @@ _BASE: Values = {
     "dnsZoneId": "Z0123456789ABCDEFGHIJ",
     "breakGlassUsers": ["anna", "ben"],
     "release": "1.0.0",
+    "rollbar": True,
     "backupRecipients": [f"operations={'89ABCDEF' * 5}", f"escrow={'FEDCBA98' * 5}"],
     "backupRoots": ["01234567" * 5],
     "releaseSha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",

@@ -166,7 +166,7 @@ def machine(root: Path, *more: str, size: str = "4G") -> list[str]:
         *("-accel", os.environ.get("VMTEST_ACCELERATOR", "tcg"), "-cpu", "max"),
         *("-nographic", "-no-reboot", "-nic", "none"),
         *("-kernel", str(PLACE / "vmlinuz"), "-initrd", str(PLACE / "initrd.img")),
-        *("-append", "root=/dev/vda rw console=ttyS0 quiet panic=-1"),
+        *("-append", "root=/dev/vda rw console=ttyS0 quiet panic=-1 no_timer_check"),
         *("-drive", f"file={disk},if=virtio,format=raw,cache=unsafe"),
         *more,
     ]
