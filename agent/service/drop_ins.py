@@ -21,6 +21,7 @@ _STORE_WRITERS = (
     "art32-backup-.service",
     "art32-logs-rotate.service",
     "art32-wal.service",
+    "art32-enrol.service",
     "art32-prune.service",
     "art32-logs-prune.service",
 )

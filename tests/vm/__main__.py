@@ -139,12 +139,14 @@ def hand_over(root: Path) -> None:
     (place / "nftables.conf").write_text(host_guard.nftables(stack(), "web"))
     (root / "etc" / "fstab").write_text("/dev/vda / ext4 defaults 0 1\n")
     (root / "etc" / "hostname").write_text("db1\n")
+    # a login prompt hangs the console up for whoever writes there already (vhangup(2))
+    (root / "etc" / "systemd" / "system" / "console-getty.service").symlink_to("/dev/null")
     seed = root / "var" / "lib" / "cloud" / "seed" / "nocloud"
     seed.mkdir(parents=True)
     (seed / "meta-data").write_text("instance-id: vmtest\nlocal-hostname: db1\n")
     (seed / "user-data").write_text(
         "#!/bin/sh\n"
-        "/usr/bin/python3 /opt/vm/guest.py >/dev/console 2>&1\n"
+        "/usr/bin/python3 /opt/vm/guest.py 2>&1 | tee /opt/vm/said >/dev/console\n"
         "systemctl poweroff --no-block\n"
     )
     (root / "etc" / "cloud" / "cloud.cfg.d" / "99-vmtest.cfg").write_text(
@@ -220,7 +222,8 @@ def main() -> int:
 def contained(root: Path) -> list[str]:
     """Return the command that boots it in systemd-nspawn."""
     options = ("--register=no", "--keep-unit", "--private-network", "--capability=all")
-    return ["systemd-nspawn", "--boot", "--directory", str(root), *options]
+    console = "--console=read-only"  # the end of standard input would switch it off
+    return ["systemd-nspawn", "--boot", "--directory", str(root), console, *options]
 
 
 def boot_for_the_first_time(container: bool) -> int:

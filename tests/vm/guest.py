@@ -205,8 +205,24 @@ def configure_reader(role: str) -> None:
     )
 
 
+class Rollbar(http.server.BaseHTTPRequestHandler):
+    """Takes every report."""
+
+    def do_POST(self) -> None:
+        REPORTS.append(self.rfile.read(int(self.headers["Content-Length"])))
+        said = b'{"err": 0, "result": {}}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 SHOP = """
 CREATE DATABASE shop;
+USE shop;
 CREATE TABLE shop.orders AS SELECT seq AS id FROM seq_1_to_500;
 CREATE USER `art32-mysql`@localhost IDENTIFIED VIA unix_socket;
 GRANT SELECT, SHOW VIEW, TRIGGER, EVENT, LOCK TABLES ON shop.* TO `art32-mysql`@localhost;
@@ -241,6 +257,8 @@ def the_package_installs_and_enables_nothing() -> None:
 
 
 def a_host_is_set_up() -> None:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", ROLLBAR_PORT), Rollbar)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
     make_key("db1", "sign")
     make_key("db1-wal", "sign")
     keep("art32.rollbar-token", "a1b2c3d4" * 4)
@@ -341,26 +359,8 @@ def the_enrolment_is_published_again_without_harm() -> None:
     expect(KEYS["db1"] in only.name, only.name)
 
 
-class Rollbar(http.server.BaseHTTPRequestHandler):
-    """Takes every report."""
-
-    def do_POST(self) -> None:
-        REPORTS.append(self.rfile.read(int(self.headers["Content-Length"])))
-        said = b'{"err": 0, "result": {}}'
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(said)))
-        self.end_headers()
-        self.wfile.write(said)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 def reports_are_sent_by_their_unit() -> None:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", ROLLBAR_PORT), Rollbar)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     start("art32-report-drain.service")
-    server.shutdown()
     text = b"".join(REPORTS).decode()
     expect("source_failed" in text or "source-failed" in text, f"{len(REPORTS)} reports: {text}")
     expect("203.0.113.77" not in text and "127.0.0.1" not in text, text)

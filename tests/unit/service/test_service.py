@@ -104,6 +104,7 @@ def test_each_unit_may_write_where_the_configuration_has_it_write_and_no_other_m
                 "art32-backup-.service",
                 "art32-logs-rotate.service",
                 "art32-wal.service",
+                "art32-enrol.service",
                 "art32-prune.service",
                 "art32-logs-prune.service",
             )
