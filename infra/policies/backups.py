@@ -39,6 +39,9 @@ def vault(graph: Graph) -> Checked:
         yield one, unless(not one.get("changeableForDays"), "can never be lifted again")
         yield one, unless(one.get("maxRetentionDays"), "lets a snapshot be kept for ever")
         yield one, unless(one.get("minRetentionDays"), "lets a snapshot be deleted at once")
+        # the provider replaces it for another retention: put again, and the old one not deleted
+        yield one, unless(not one.protect, "refuses another retention")
+        yield one, unless(one.retain, "is taken off for another retention")
 
 
 _UNLOCKING = (

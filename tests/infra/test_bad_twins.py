@@ -261,6 +261,12 @@ TWINS: list[Row] = [
     ),
     ("vault-locked-not-for-ever", MANAGED, drop("backup:VaultLockConfiguration")),
     (
+        "vault-locked-not-for-ever",
+        MANAGED,
+        field("backup:VaultLockConfiguration", protect=True),
+    ),
+    ("vault-locked-not-for-ever", MANAGED, field("backup:VaultLockConfiguration", retain=False)),
+    (
         "vault-opens-for-break-glass-alone",
         COPIES,
         without_statement(
