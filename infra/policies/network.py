@@ -243,6 +243,7 @@ def endpoint_amazon(graph: Graph) -> Checked:
         for bucket in (
             f"aws-ssm-{plausible.region}",
             f"patch-baseline-snapshot-{plausible.region}",
+            f"patch-baseline-snapshot-{plausible.region}-0a1b2c3d",  # as in eu-south-2
         ):
             asked = Request(
                 f"arn:{plausible.partition}:iam::{plausible.account}:role/x",
