@@ -71,12 +71,3 @@ def test_s3_itself_refuses_what_our_evaluator_says_it_does(outputs: dict[str, An
     assert code(client.delete_object, **target) == "AccessDenied"
     assert code(client.delete_object, **target, BypassGovernanceRetention=True) == "AccessDenied"
     assert code(client.create_multipart_upload, Bucket=bucket, Key=key) == "AccessDenied"
-
-
-def test_the_recorder_delivers_by_its_own_role_and_waits_for_every_right() -> None:
-    graph = cases.bootstrap()
-    (channel,) = graph.of("aws:cfg:DeliveryChannel")
-    (delivery,) = [one for one in graph.of("aws:iam:RolePolicy") if "recorder" in one.name]
-    allowed = {one["Action"] for one in delivery.document("policy")["Statement"]}
-    assert allowed == {"s3:GetBucketAcl", "s3:PutObject"}
-    assert delivery.urn in channel.dependencies
