@@ -122,3 +122,12 @@ def test_graphs_of_two_stacks_share_no_name_that_the_world_sees() -> None:
         )
     assert names[0]
     assert names[0] & names[1] == set()
+
+
+def test_the_recorder_delivers_by_its_own_role_and_waits_for_every_right() -> None:
+    graph = cases.bootstrap()
+    (channel,) = graph.of("aws:cfg:DeliveryChannel")
+    (delivery,) = [one for one in graph.of("aws:iam:RolePolicy") if "recorder" in one.name]
+    allowed = {one["Action"] for one in delivery.document("policy")["Statement"]}
+    assert allowed == {"s3:GetBucketAcl", "s3:PutObject"}
+    assert delivery.urn in channel.dependencies

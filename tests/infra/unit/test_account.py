@@ -36,12 +36,3 @@ def test_it_refuses_without_a_stack_that_may_be_destroyed_and_without_consent(
     assert "costs money in account 123456789012" in capsys.readouterr().err
     assert account.main(["--i-pay-for-it"]) == 2
     assert "Pulumi CLI is not here" in capsys.readouterr().err
-
-
-def test_the_recorder_delivers_by_its_own_role_and_waits_for_every_right() -> None:
-    graph = cases.bootstrap()
-    (channel,) = graph.of("aws:cfg:DeliveryChannel")
-    (delivery,) = [one for one in graph.of("aws:iam:RolePolicy") if "recorder" in one.name]
-    allowed = {one["Action"] for one in delivery.document("policy")["Statement"]}
-    assert allowed == {"s3:GetBucketAcl", "s3:PutObject"}
-    assert delivery.urn in channel.dependencies
