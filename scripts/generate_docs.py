@@ -35,7 +35,9 @@ _RUNBOOK_USE = """\
 2. Nobody is to be blamed. When in doubt, escalate: each page says after how many minutes.
 3. Change nothing before you have read *Stop if*. What is stored in the store stays there.
 4. Without art32, open a shell of its own: `bash`, then `set -Eeuo pipefail`. A command that fails
-   ends that shell, and with it the rest of the block. Paste one block at a time. What must be
+   ends that shell, and with it the rest of the block where the terminal pastes in one piece
+   (bash asks for that since 5.1); else the rest goes on outside: paste its lines one by one.
+   Paste one block at a time. What must be
    filled in stands as `${{NAME:?what to put here}}`: set it first, `NAME='value'`; an empty one
    stops.
 5. With art32 at hand: `art32 runbook run PAGE` asks for the values, shows each step, runs it,
