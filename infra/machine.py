@@ -162,6 +162,7 @@ def self_healing_group(
     if group.maximum > group.minimum:
         autoscaling.Policy(
             machine.duty,
+            name=naming.prefixed(component.config, machine.duty),
             autoscaling_group_name=made.name,
             policy_type="TargetTrackingScaling",
             target_tracking_configuration=autoscaling.PolicyTargetTrackingConfigurationArgs(

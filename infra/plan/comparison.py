@@ -53,6 +53,7 @@ REPLACING: Mapping[str, frozenset[str]] = {
         {"availabilityZone", "encrypted", "kmsKeyId", "snapshotId", "multiAttachEnabled"}
     ),
     "aws:ec2:Instance": frozenset({"ami", "availabilityZone", "subnetId", "keyName"}),
+    "aws:ec2:NatGateway": frozenset({"allocationId", "connectivityType", "subnetId"}),
     "aws:ec2:NetworkAclRule": frozenset(
         {"cidrBlock", "egress", "fromPort", "networkAclId", "protocol", "ruleNumber", "toPort"}
     ),

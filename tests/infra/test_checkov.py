@@ -42,6 +42,7 @@ ACCEPTED: list[tuple[str, str, str]] = [
         "aws_secretsmanager_secret.mail-*",
         "a DKIM key and a relay's password: rotated by hand, in a runbook",
     ),
+    ("CKV2_AWS_57", "aws_secretsmanager_secret.rollbar", "a token of Rollbar: it is changed there"),
     ("CKV2_AWS_62", "aws_s3_bucket.*", "nobody waits for objects; data events are recorded"),
     (
         "CKV2_AWS_76",

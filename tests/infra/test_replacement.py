@@ -21,7 +21,7 @@ OUTSIDE = {
     *("webActive", "webCertificate", "webRequestLimit", "dbActive", "mailActive", "mailRelayHost"),
     *("mailRelayPort", "mailDelivery", "mailPort25Unblocked", "mailDkimPublicKey"),
     *("mailDmarcReports", "mailInboundMx", "backupCopyRegion", "restorerSize", "dumperSize"),
-    *("breakGlassPermissionSet", "backupRecipients", "backupRoots"),
+    *("breakGlassPermissionSet", "backupRecipients", "backupRoots", "rollbar"),
 }
 # an operator does these without a runbook
 EVERYDAY = {

@@ -314,7 +314,8 @@ def test_the_loss_of_an_older_backup_is_measured_to_its_successor(
             database.execute("UPDATE ticket SET at = ?", (clock.iso(moment),))
         made = tickets.back_up("tickets")[0]
         then = time.time() - hours * 3600
-        for path in tickets.backup_directories("tickets")[-1].iterdir():
+        (place,) = [one for one in tickets.backup_directories("tickets") if made.id in one.name]
+        for path in place.iterdir():
             os.utime(path, (then, then))
         return made.id
 

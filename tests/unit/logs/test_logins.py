@@ -152,7 +152,7 @@ def test_a_real_journal_is_counted(
         ("other", f"Failed password for root from {CANARY} port 50022 ssh2"),
         ("sshd", f"Accepted password for {mark} from {CANARY} port 1 ssh2"),
     ):
-        logger = ["logger", "--socket", socket, "--tag", tag, "--id=77", "--", text]
+        logger = ["logger", "--socket", socket, "--tag", tag, "-i", "--", text]
         subprocess.run(logger, check=True)
     read = ["journalctl", "--quiet", "--output=json"]
     until(

@@ -92,8 +92,8 @@ def test_a_store_that_hangs_acknowledges_nothing_and_holds_back_what_comes_later
             assert pending[0].poll() is None
             assert world.stored() == waiting[:1]
         finally:
-            for child in pending:  # as PostgreSQL does when it is shut down at once
-                os.kill(child.pid, signal.SIGQUIT)
+            for child in pending:  # as PostgreSQL does when it is shut down
+                os.kill(child.pid, signal.SIGTERM)
                 child.wait()
     world.store = world.archive
     with world.serving():
