@@ -9,6 +9,7 @@ pytest_plugins = [
     "tests.fixtures.repository",
     "tests.fixtures.databases",
     "tests.fixtures.rds",
+    "tests.fixtures.confinement",
     "tests.fixtures.recovery",
     "tests.fixtures.s3",
     "tests.fixtures.hosts",

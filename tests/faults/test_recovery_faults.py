@@ -15,9 +15,8 @@ from typing import Any
 
 import pytest
 
-from agent import sandbox
 from agent.backup.wal import listing, place
-from agent.errors import Art32Error, Code, ExitStatus
+from agent.errors import Code, ExitStatus
 from tests.faults.harness import Interpreters, Outcome, Site, site
 from tests.faults.store import Fault
 from tests.faults.test_interruption import NAMESPACE, can_mount
@@ -41,13 +40,12 @@ REFUSALS = {
 
 @pytest.fixture(scope="module")
 def shipped(
-    keys: Keys, interpreters: Interpreters, archiving: tuple[PostgreSQLServer, Path]
+    confinement: None,
+    keys: Keys,
+    interpreters: Interpreters,
+    archiving: tuple[PostgreSQLServer, Path],
 ) -> Iterator[Site]:
     """A base backup and three segments after it."""
-    try:
-        sandbox.check("nobody")
-    except Art32Error as error:
-        pytest.skip(f"no confinement here: {error.sentence}")
     server, archived = archiving
     with site(keys, interpreters, sources=SERVER + text(server.socket)) as one:
         world = World(server, archived, one.repository, {path.name for path in archived.iterdir()})

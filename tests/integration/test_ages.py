@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,7 @@ from typing import Any
 import boto3
 import pytest
 
-from agent import sandbox
-from agent.errors import Art32Error, ExitStatus
+from agent.errors import ExitStatus
 from infra import alarm_rules
 from tests.fixtures.hosts import Estate, Machine
 from tests.fixtures.repository import text
@@ -37,20 +34,8 @@ def accepted(estate: Estate, keeper: Machine, name: str) -> Machine:
     return host
 
 
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A directory for engines, which the user of the engines can reach."""
-    try:
-        sandbox.check("nobody")
-    except Art32Error as error:
-        pytest.skip(f"no confinement here: {error.sentence}")
-    with tempfile.TemporaryDirectory(prefix="art32-drill-", dir="/tmp") as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
-
-
-def restorer_of(estate: Estate, place: Path) -> Machine:
-    return estate.reader("restorer", more=f"[drill]\nnote = true\ndirectory = {text(place)}")
+def restorer_of(estate: Estate, engines: Path) -> Machine:
+    return estate.reader("restorer", more=f"[drill]\nnote = true\ndirectory = {text(engines)}")
 
 
 def age_by(estate: Estate, pattern: str, age: timedelta) -> None:
@@ -63,7 +48,7 @@ def age_by(estate: Estate, pattern: str, age: timedelta) -> None:
 
 
 def test_a_host_has_an_age_when_all_of_it_was_backed_up_and_drilled(
-    directory_estate: Estate, place: Path
+    directory_estate: Estate, engines: Path
 ) -> None:
     keeper = keeper_of(directory_estate, "db1", more='expected = ["db1/app"]')
     said = keeper("backup", "ages")
@@ -76,7 +61,7 @@ def test_a_host_has_an_age_when_all_of_it_was_backed_up_and_drilled(
     assert (before["backup"], before["drill"]) == (None, None)
 
     accepted(directory_estate, keeper, "db1")
-    restorer = restorer_of(directory_estate, place)
+    restorer = restorer_of(directory_estate, engines)
     assert restorer("drill", "run", "--host", "db1").status in (
         ExitStatus.OK,
         ExitStatus.WARNINGS,
@@ -106,14 +91,14 @@ def test_of_several_sources_the_one_that_is_missing_counts(directory_estate: Est
     assert "`db1` has no good backup of `other`" in said.warnings
 
 
-def test_a_failed_drill_is_noted_and_gives_no_age(directory_estate: Estate, place: Path) -> None:
+def test_a_failed_drill_is_noted_and_gives_no_age(directory_estate: Estate, engines: Path) -> None:
     keeper = keeper_of(directory_estate, "db1")
     host = accepted(directory_estate, keeper, "db1")
     (segment,) = directory_estate.objects.glob("db1/app/*/00000-*.pgp")
     data = segment.read_bytes()
     segment.chmod(0o600)
     segment.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    restorer = restorer_of(directory_estate, place)
+    restorer = restorer_of(directory_estate, engines)
     assert restorer("drill", "run", "--host", "db1").status == ExitStatus.VERIFICATION
     (note,) = directory_estate.objects.glob("evidence/drills/db1/app/*.json")
     assert note.name.endswith("-failed.json")
@@ -143,11 +128,11 @@ def test_names_below_the_notes_that_are_none_are_not_believed(directory_estate: 
 
 
 def test_a_restorer_that_may_not_note_says_so_and_the_drill_is_none_the_worse(
-    s3_estate: Estate, place: Path
+    s3_estate: Estate, engines: Path
 ) -> None:
     keeper = keeper_of(s3_estate, "db1")
     accepted(s3_estate, keeper, "db1")
-    said = restorer_of(s3_estate, place)("drill", "run", "--host", "db1")
+    said = restorer_of(s3_estate, engines)("drill", "run", "--host", "db1")
     assert said.status == ExitStatus.WARNINGS
     assert said.data[0]["passed"]
     assert any("takes no note of the drill" in one for one in said.warnings)
@@ -162,14 +147,14 @@ def cloudwatch(moto: S3Server, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_each_alarm_of_the_keeper_finds_its_metric(
-    directory_estate: Estate, cloudwatch: Any, place: Path
+    directory_estate: Estate, cloudwatch: Any, engines: Path
 ) -> None:
     config = stack(f"s{uuid.uuid4().hex[:8]}", **RELEASE, dbForm="server")
     alarms = alarm_rules.keeper_alarms(config)
     (space,) = {one.namespace for one in alarms}
     keeper = keeper_of(directory_estate, "db", more=f"keeper_namespace = {text(space)}")
     accepted(directory_estate, keeper, "db")
-    assert restorer_of(directory_estate, place)("drill", "run", "--host", "db").data[0]["passed"]
+    assert restorer_of(directory_estate, engines)("drill", "run", "--host", "db").data[0]["passed"]
     keeper.done("backup", "ages", "--publish")
 
     wanted = {

@@ -9,15 +9,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from agent import clock, sandbox
+from agent import clock
 from agent.backup import catalog, identity, make
 from agent.backup.catalog import Backup
 from agent.backup.drill import place as drill_place
@@ -41,18 +39,6 @@ SHOP = """
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
-    """A short directory for engines: sockets need short paths."""
-    try:
-        sandbox.check("nobody")
-    except Art32Error as error:
-        pytest.skip(f"no confinement here: {error.sentence}")
-    with tempfile.TemporaryDirectory(prefix="art32-drill-", dir="/tmp") as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
-
-
-@pytest.fixture
 def root_only() -> None:
     if os.geteuid() != 0:
         pytest.skip("a confined PostgreSQL needs root: it refuses the only uid of a user namespace")
@@ -69,25 +55,25 @@ def events(site: Repository, event: str) -> list[dict[str, object]]:
 
 
 def shop(
-    server: PostgreSQLServer, make_repository: MakeRepository, place: Path, checks: str = ""
+    server: PostgreSQLServer, make_repository: MakeRepository, engines: Path, checks: str = ""
 ) -> Repository:
     server.create("shop", SHOP)
     return make_repository(
         '[[sources]]\nname = "app"\nkind = "postgresql"\ndatabase = "shop"\n'
         f"host = {text(server.socket)}\nuser = {text(server.admin)}",
-        more=f'[drill]\ndirectory = {text(place)}\n[[drill.checks]]\nsource = "app"\n{checks}',
+        more=f'[drill]\ndirectory = {text(engines)}\n[[drill.checks]]\nsource = "app"\n{checks}',
     )
 
 
 @pytest.mark.usefixtures("root_only")
 def test_a_good_backup_passes_and_nothing_of_the_engine_is_left(
-    postgresql: PostgreSQLServer, make_repository: MakeRepository, place: Path
+    postgresql: PostgreSQLServer, make_repository: MakeRepository, engines: Path
 ) -> None:
     identifier = postgresql.sql("SELECT system_identifier FROM pg_control_system()")
     site = shop(
         postgresql,
         make_repository,
-        place,
+        engines,
         f'assertions = ["SELECT count(*) = 300 FROM orders"]\nsystem_identifier = "{identifier}"\n'
         'newest_row = "SELECT max(at) FROM orders"\nmaximum_loss_hours = 2\nmaximum_minutes = 60\n',
     )
@@ -109,7 +95,7 @@ def test_a_good_backup_passes_and_nothing_of_the_engine_is_left(
     assert shown == dict.fromkeys(["freshness", "snapshot", *names], True)
     assert 3600 <= result["loss_seconds"] < 2 * 3600
     assert set(result["seconds"]) == {"catalog", "engine", "restore", "checks"}
-    assert list(place.iterdir()) == []
+    assert list(engines.iterdir()) == []
     (recorded,) = events(site, "drill-finished")
     assert recorded["result"] == "ok"
     assert "orders" not in (site.state / "ledger.jsonl").read_text()
@@ -143,26 +129,26 @@ def test_a_good_backup_passes_and_nothing_of_the_engine_is_left(
 def test_what_is_asked_and_not_shown_fails_the_drill(
     postgresql: PostgreSQLServer,
     make_repository: MakeRepository,
-    place: Path,
+    engines: Path,
     checks: str,
     said: list[str],
 ) -> None:
-    site = shop(postgresql, make_repository, place, checks)
+    site = shop(postgresql, make_repository, engines, checks)
     site.back_up("app")
     done = art32(site, "drill", "run")
     assert done.returncode == 14
     assert [one for one in said if one not in done.stdout] == []
     assert "runbook: drill-failed" in done.stdout
     assert events(site, "drill-finished")[0]["result"] == "drill-failed"
-    assert list(place.iterdir()) == []
+    assert list(engines.iterdir()) == []
 
 
 @pytest.mark.usefixtures("root_only")
 def test_a_hostile_dump_reaches_nothing_but_its_own_engine(
-    postgresql: PostgreSQLServer, make_repository: MakeRepository, place: Path, tmp_path: Path
+    postgresql: PostgreSQLServer, make_repository: MakeRepository, engines: Path, tmp_path: Path
 ) -> None:
     """A CHECK function that runs a program as the superuser of the throw-away server."""
-    secret, trace = tmp_path / "secret", place.parent / f"art32-trace-{os.getpid()}"
+    secret, trace = tmp_path / "secret", engines.parent / f"art32-trace-{os.getpid()}"
     secret.write_text("a key")
     secret.chmod(0o644)
     tmp_path.chmod(0o755)
@@ -177,7 +163,7 @@ def test_a_hostile_dump_reaches_nothing_but_its_own_engine(
     site = make_repository(
         '[[sources]]\nname = "app"\nkind = "postgresql"\ndatabase = "shop"\n'
         f"host = {text(postgresql.socket)}\nuser = {text(postgresql.admin)}",
-        more=f"[drill]\ndirectory = {text(place)}\n",
+        more=f"[drill]\ndirectory = {text(engines)}\n",
     )
     postgresql.sql("INSERT INTO trap VALUES (1)", database="shop")
     assert trace.exists(), "the trap does nothing"
@@ -191,7 +177,7 @@ def test_a_hostile_dump_reaches_nothing_but_its_own_engine(
 
 @pytest.mark.usefixtures("root_only")
 def test_of_all_databases_each_is_drilled_and_each_must_pass(
-    make_repository: MakeRepository, place: Path
+    make_repository: MakeRepository, engines: Path
 ) -> None:
     """One has a policy for a role that only the live server has, and rows of its own to show."""
     with postgresql_server() as server:
@@ -201,7 +187,7 @@ def test_of_all_databases_each_is_drilled_and_each_must_pass(
         site = make_repository(
             '[[sources]]\nname = "all"\nkind = "postgresql"\n'
             f"host = {text(server.socket)}\nuser = {text(server.admin)}",
-            more=f'[drill]\ndirectory = {text(place)}\n[[drill.checks]]\nsource = "all"\n'
+            more=f'[drill]\ndirectory = {text(engines)}\n[[drill.checks]]\nsource = "all"\n'
             'database = "shop"\nassertions = ["SELECT count(*) = 300 FROM orders"]\n',
         )
         site.back_up("all")
@@ -220,7 +206,7 @@ def test_of_all_databases_each_is_drilled_and_each_must_pass(
 
 @pytest.mark.usefixtures("root_only")
 def test_a_backup_of_mariadb_is_loaded_read_and_counted(
-    mariadb: MariaDBServer, make_repository: MakeRepository, place: Path
+    mariadb: MariaDBServer, make_repository: MakeRepository, engines: Path
 ) -> None:
     mariadb.create(
         "shop",
@@ -229,13 +215,13 @@ def test_a_backup_of_mariadb_is_loaded_read_and_counted(
         "CREATE TABLE none_yet (id int PRIMARY KEY);"
         "CREATE VIEW named AS SELECT shop.orders.id FROM shop.orders",
     )
-    defaults = place.parent / f"{place.name}.cnf"
+    defaults = engines.parent / f"{engines.name}.cnf"
     defaults.write_text("[client]\nuser=root\n")
     defaults.chmod(0o600)
     site = make_repository(
         '[[sources]]\nname = "shop"\nkind = "mysql"\ndatabase = "shop"\n'
         f"socket = {text(mariadb.socket)}\ndefaults_file = {text(defaults)}",
-        more=f"[drill]\ndirectory = {text(place)}\n"
+        more=f"[drill]\ndirectory = {text(engines)}\n"
         '[[drill.checks]]\nsource = "shop"\nassertions = ["SELECT COUNT(*) = 2 FROM orders"]\n'
         'newest_row = "SELECT MAX(at) FROM orders"\nmaximum_loss_hours = 1\n',
     )
@@ -249,11 +235,11 @@ def test_a_backup_of_mariadb_is_loaded_read_and_counted(
         "assertion 1: holds",
     ):
         assert f"  ok   {line}" in done.stdout
-    assert list(place.iterdir()) == []
+    assert list(engines.iterdir()) == []
 
 
 @pytest.fixture
-def tickets(make_repository: MakeRepository, place: Path, tmp_path: Path) -> Repository:
+def tickets(make_repository: MakeRepository, engines: Path, tmp_path: Path) -> Repository:
     path = tmp_path / "tickets.db"
     with contextlib.closing(sqlite3.connect(path)) as database, database:
         database.execute("PRAGMA journal_mode = wal")
@@ -262,7 +248,7 @@ def tickets(make_repository: MakeRepository, place: Path, tmp_path: Path) -> Rep
         database.executemany("INSERT INTO ticket (at) VALUES (?)", rows)
     return make_repository(
         f'[[sources]]\nname = "tickets"\nkind = "sqlite"\npath = {text(path)}',
-        more=f"[drill]\ndirectory = {text(place)}\n"
+        more=f"[drill]\ndirectory = {text(engines)}\n"
         '[[drill.checks]]\nsource = "tickets"\n'
         'assertions = ["SELECT count(*) = 20 FROM ticket"]\n'
         'newest_row = "SELECT max(at) FROM ticket"\n',
@@ -278,7 +264,7 @@ def test_an_sqlite_backup_is_opened_and_counted(tickets: Repository) -> None:
 
 
 def test_a_directory_must_hold_what_it_is_for(
-    make_repository: MakeRepository, place: Path, tmp_path: Path
+    make_repository: MakeRepository, engines: Path, tmp_path: Path
 ) -> None:
     data = tmp_path / "data"
     (data / "invoices").mkdir(parents=True)
@@ -286,7 +272,7 @@ def test_a_directory_must_hold_what_it_is_for(
     (data / "passwd").symlink_to("/etc")
     site = make_repository(
         f'[[sources]]\nname = "uploads"\nkind = "directory"\npath = {text(data)}',
-        more=f'[drill]\ndirectory = {text(place)}\n[[drill.checks]]\nsource = "uploads"\n'
+        more=f'[drill]\ndirectory = {text(engines)}\n[[drill.checks]]\nsource = "uploads"\n'
         'must_exist = ["./invoices/1", "./passwd/hostname"]\n',
     )
     site.back_up("uploads")
@@ -419,13 +405,13 @@ def standing(site: Repository, source: str) -> object:
 @pytest.mark.slow
 @pytest.mark.usefixtures("root_only")
 def test_one_database_that_fails_is_hidden_by_no_other_of_its_set(
-    postgresql: PostgreSQLServer, make_repository: MakeRepository, place: Path
+    postgresql: PostgreSQLServer, make_repository: MakeRepository, engines: Path
 ) -> None:
     postgresql.create("crm", SHOP)
     site = make_repository(
         f'[[sources]]\nname = "all"\nkind = "postgresql"\nhost = {text(postgresql.socket)}\n'
         f"user = {text(postgresql.admin)}",
-        more=f"[drill]\ndirectory = {text(place)}\n",
+        more=f"[drill]\ndirectory = {text(engines)}\n",
     )
     _, first, *_, last = site.back_up("all")
     damage(site, "all", first.id)
@@ -445,10 +431,12 @@ def test_a_damaged_backup_fails_the_drill_and_is_recorded(tickets: Repository) -
     assert art32(tickets, "drill", "status").returncode == 14
 
 
-def test_what_a_killed_drill_left_is_removed_by_the_next(tickets: Repository, place: Path) -> None:
+def test_what_a_killed_drill_left_is_removed_by_the_next(
+    tickets: Repository, engines: Path
+) -> None:
     """The lock of a drill in progress keeps its directory; that of a dead one does not."""
     tickets.back_up("tickets")
-    dead, alive = place / "deadbeef", place / "cafecafe"
+    dead, alive = engines / "deadbeef", engines / "cafecafe"
     for directory in (dead, alive):
         directory.mkdir()
         (directory / "plaintext").write_text("x")

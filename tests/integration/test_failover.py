@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from agent import sandbox
-from agent.errors import Art32Error
 from tests.fixtures.daemons import until
 from tests.fixtures.databases import PostgreSQLServer, short_directory
 from tests.fixtures.hosts import section
@@ -61,14 +59,6 @@ def shipped(server: PostgreSQLServer) -> None:
     server.sql("SELECT pg_switch_wal()")
     waiting = "SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'"
     until(lambda: server.sql(waiting) == "0", "everything is archived")
-
-
-@pytest.fixture
-def confinement() -> None:
-    try:
-        sandbox.check("nobody")
-    except Art32Error as error:
-        pytest.skip(f"no confinement here: {error.sentence}")
 
 
 @pytest.fixture
