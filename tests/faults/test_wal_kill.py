@@ -21,9 +21,9 @@ from agent.backup.wal.opening import Opener
 from agent.wal import client
 from tests.faults.harness import Interpreters, Running, Site, site
 from tests.faults.store import HANGING, Fault
-from tests.fixtures.daemons import until
 from tests.fixtures.keys import Keys
 from tests.fixtures.repository import text
+from tests.fixtures.waiting import until
 from tests.fixtures.wal import SYSTEM, segment
 
 NUMBERS = (3, 4, 5)

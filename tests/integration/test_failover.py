@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.daemons import until
 from tests.fixtures.databases import PostgreSQLServer, short_directory
 from tests.fixtures.hosts import section
 from tests.fixtures.keys import Keys, ThrowAwayKey
 from tests.fixtures.recovery import SERVER, started
 from tests.fixtures.repository import Repository, text, write_repository
 from tests.fixtures.s3 import VERSIONED, S3Server
+from tests.fixtures.waiting import until
 from tests.fixtures.wal import archiving, client, cloned, serving
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from agent.backup.wal import listing, place
-from tests.fixtures.daemons import until
 from tests.fixtures.databases import (
     SERVER_USER,
     PostgreSQLServer,
@@ -20,6 +19,7 @@ from tests.fixtures.databases import (
 )
 from tests.fixtures.keys import Keys
 from tests.fixtures.repository import Repository, text, write_repository
+from tests.fixtures.waiting import until
 from tests.fixtures.wal import archiving, client, recovering, serving
 
 GUARD = "; case $? in 0) ;; 64) exit 1 ;; *) exit 200 ;; esac"

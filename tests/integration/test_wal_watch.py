@@ -18,11 +18,11 @@ from agent.backup.checkup import Finding
 from agent.backup.wal import checkup, health, listing, place
 from agent.backup.wal.listing import Entry
 from agent.config.load import load
-from tests.fixtures.daemons import until
 from tests.fixtures.databases import PostgreSQLServer, short_directory
 from tests.fixtures.keys import Keys
 from tests.fixtures.recovery import SERVER
 from tests.fixtures.repository import Repository, text, write_repository
+from tests.fixtures.waiting import until
 from tests.fixtures.wal import archiving, client, serving
 
 DAY = 24 * 3600.0

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.daemons import Place, place, until
+from tests.fixtures.daemons import Place, place
 from tests.fixtures.databases import free_port
 from tests.fixtures.repository import MakeRepository, text
+from tests.fixtures.waiting import until
 from tests.runbooks.world import World
 
 __all__ = ["place"]

@@ -7,7 +7,6 @@ import os
 import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from agent import run
 from agent.errors import Art32Error, Code
 from agent.run import Process
+from tests.fixtures.waiting import runs, until
 
 
 def test_a_child_sees_a_small_environment_and_our_locale(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,9 +53,7 @@ def test_leaving_the_block_ends_the_child_and_its_children() -> None:
     with Process(["sh", "-c", "sleep 60 & echo $!; wait"]) as child:
         grandchild = int(child.stdout.readline())
         pids = [child.pid, grandchild]
-    for pid in pids:
-        path = Path(f"/proc/{pid}/stat")
-        assert not path.exists() or path.read_text().split()[2] == "Z"
+    until(lambda: not any(map(runs, pids)), "the end of both")
 
 
 def test_very_much_standard_error_is_bounded_and_does_not_block() -> None:
@@ -82,14 +80,6 @@ def test_killing_twice_is_harmless() -> None:
         assert child.wait() == -9
 
 
-def is_alive(pid: int) -> bool:
-    path = Path(f"/proc/{pid}/stat")
-    try:
-        return path.read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 @pytest.mark.parametrize("with_children", [False, True])
 def test_a_silent_child_does_not_outlive_a_process_that_is_killed(with_children: bool) -> None:
     """It writes nothing and reads nothing: no pipe tells it that we are dead."""
@@ -108,14 +98,11 @@ def test_a_silent_child_does_not_outlive_a_process_that_is_killed(with_children:
         for line in (parent.stdout.readline(), parent.stdout.readline())
         for word in line.split()
     ]
-    assert all(map(is_alive, pids))
+    assert all(map(runs, pids))
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    end = time.monotonic() + 20
-    while any(map(is_alive, pids)):
-        assert time.monotonic() < end, "it lives on"
-        time.sleep(0.01)
+    until(lambda: not any(map(runs, pids)), "the end of all")
 
 
 def test_what_can_be_read_is_found_among_more_descriptors_than_select_knows() -> None:

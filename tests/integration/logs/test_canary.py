@@ -8,7 +8,8 @@ import tempfile
 import uuid
 from pathlib import Path
 
-from tests.fixtures.daemons import Place, files_with, until
+from tests.fixtures.daemons import Place, files_with
+from tests.fixtures.waiting import until
 from tests.integration.logs.test_daemons import nginx, pipes_of, request
 
 CLIENT = "127.113.57.201"

@@ -16,16 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.daemons import (
-    Place,
-    block,
-    blocks,
-    files_with,
-    listening,
-    started,
-    until,
-)
+from tests.fixtures.daemons import Place, block, blocks, files_with, listening, started
 from tests.fixtures.databases import free_port, postgresql_binaries
+from tests.fixtures.waiting import until
 
 # the client's own address, and one that it only claims
 CLIENT = "127.77.88.99"

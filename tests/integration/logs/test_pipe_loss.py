@@ -20,8 +20,9 @@ import pytest
 from agent.config.logs_scrub import Scrub
 from agent.logs.pipe.sockets import enlarge, queue
 from agent.logs.scrub import open_scrubber
-from tests.fixtures.daemons import PATIENCE, Place, until
+from tests.fixtures.daemons import Place
 from tests.fixtures.databases import free_port
+from tests.fixtures.waiting import PATIENCE, until
 
 TEXT = f'203.0.113.77 - - [24/Nov/2026:06:00:00 +0000] "GET /{"x" * 400} HTTP/1.1" 200 612'
 WRITER = """

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 from agent.config.load import load
-from tests.fixtures.daemons import PAGE, PATIENCE, ROOT, Place, block, blocks, until
+from tests.fixtures.daemons import PAGE, ROOT, Place, block, blocks
 from tests.fixtures.repository import MakeRepository
+from tests.fixtures.waiting import PATIENCE, until
 from tests.integration.logs.test_reopening import require_every_line_once, rotated_while
 
 

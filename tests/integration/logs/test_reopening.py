@@ -20,10 +20,11 @@ from pathlib import Path
 import pytest
 
 from agent.config.logs_presets import PRESETS
-from tests.fixtures.daemons import ROOT, Place, listening, started, until
+from tests.fixtures.daemons import ROOT, Place, listening, started
 from tests.fixtures.databases import SERVER_USER, free_port, postgresql_server
 from tests.fixtures.log_writers import APPENDER, own_name
 from tests.fixtures.repository import MakeRepository, Repository, text
+from tests.fixtures.waiting import until
 
 NUMBER = re.compile(rb"number=([0-9]+)")
 ROTATIONS = 3

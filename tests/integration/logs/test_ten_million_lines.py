@@ -18,10 +18,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.daemons import ROOT, Place, listening, started, until
+from tests.fixtures.daemons import ROOT, Place, listening, started
 from tests.fixtures.databases import free_port
 from tests.fixtures.log_writers import appender, own_name
 from tests.fixtures.repository import MakeRepository, Repository, text
+from tests.fixtures.waiting import until
 from tests.integration.logs.test_reopening import (
     apache_configuration,
     nginx_configuration,

@@ -15,7 +15,7 @@ import pytest
 
 from agent.logs.scan.publish import read_findings
 from agent.logs.scan.rules import load
-from tests.fixtures.daemons import until
+from tests.fixtures.waiting import until
 
 LINE = '203.0.113.{} - - [{}] "GET /.env?{} HTTP/1.1" 404 15 "-" "x"\n'
 OTHER_RULES = [rule.id for rule in load() if rule.id != "http-secret-files"]

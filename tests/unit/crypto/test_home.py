@@ -17,6 +17,7 @@ from agent.crypto import home as module
 from agent.crypto.home import isolated_home
 from agent.errors import Art32Error, Code
 from tests.fixtures.keys import gpg
+from tests.fixtures.waiting import runs, until
 
 
 def test_a_home_is_private_empty_and_short() -> None:
@@ -42,15 +43,7 @@ def test_a_home_ends_with_its_agent_and_its_keys() -> None:
         os.kill(agent, 0)
         path = home.path
     assert not path.exists()
-    for _ in range(200):
-        try:
-            os.kill(agent, 0)
-        except ProcessLookupError:
-            return
-        if Path(f"/proc/{agent}/stat").read_text().split()[2] == "Z":
-            return
-        subprocess.run(["sleep", "0.02"], check=True)
-    pytest.fail("the agent lives on")
+    until(lambda: not runs(agent), "the agent's end")
 
 
 def test_a_home_ends_when_the_block_fails() -> None:

@@ -20,7 +20,7 @@ from agent.health.examine import examine
 from agent.health.result import Result, State
 from agent.logs import logins
 from agent.logs.scan import rules
-from tests.fixtures.daemons import until
+from tests.fixtures.waiting import until
 
 CANARY = "198.51.100.211"
 NOW = datetime(2026, 11, 24, 6, 10, tzinfo=UTC)

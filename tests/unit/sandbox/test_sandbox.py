@@ -17,6 +17,7 @@ import pytest
 from agent import run, sandbox
 from agent.errors import Art32Error, Code
 from tests.fixtures.rooms import started
+from tests.fixtures.waiting import runs, until
 
 USER = "nobody"
 AS_ROOT = os.geteuid() == 0
@@ -310,9 +311,7 @@ def test_everything_dies_with_a_parent_that_is_killed() -> None:
         os.kill(parent.pid, signal.SIGKILL)
         # the pipe ends when the last process that holds it is gone
         assert parent.stdout.read() == b""
-    for number in descendants_with(marker):
-        state = Path(f"/proc/{number}/stat")
-        assert not state.exists() or state.read_text().split(") ")[1][0] in "ZX"
+    until(lambda: not any(map(runs, descendants_with(marker))), "the end of all")
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="an ordinary user cannot choose")

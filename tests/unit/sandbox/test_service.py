@@ -16,8 +16,8 @@ import pytest
 from agent import run, sandbox
 from agent.errors import Art32Error, Code
 from agent.sandbox import remote, service
-from tests.fixtures.daemons import until
 from tests.fixtures.rooms import started
+from tests.fixtures.waiting import until
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0, reason="only root has rooms made by another process"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from agent.backup.sources import RestoreRequest
 from agent.backup.sources import command as plugin
 from agent.config.sources import CommandSource
 from agent.errors import Art32Error, Code
+from tests.fixtures.waiting import runs, until
 
 
 def source(*argv: str, trailer: str | None = None) -> CommandSource:
@@ -92,17 +92,7 @@ def test_a_background_process_that_keeps_the_pipe_ends_with_the_block() -> None:
         while text.count(b"\n") < 2:
             text += running.read()
     numbers = text.split()
-    deadline = time.monotonic() + 10
-    while any(_runs(int(number)) for number in numbers) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not any(_runs(int(number)) for number in numbers)
-
-
-def _runs(number: int) -> bool:
-    try:
-        return Path(f"/proc/{number}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
-    except FileNotFoundError:
-        return False
+    until(lambda: not any(runs(int(number)) for number in numbers), "the end of both")
 
 
 def test_finishing_before_the_end_is_a_defect() -> None:

@@ -23,7 +23,8 @@ from agent.backup.wal.place import Place
 from agent.backup.wal.push import Shipper
 from agent.errors import Art32Error
 from tests.faults.store import HANGING, PUT_HARMLESS, Fault, FaultStore
-from tests.fixtures.daemons import ROOT, until
+from tests.fixtures.daemons import ROOT
+from tests.fixtures.waiting import until
 from tests.fixtures.wal import SEGMENT_BYTES, SYSTEM, segment
 from tests.fixtures.wal_service import World
 from tests.unit.backup.test_wal_chain import base

@@ -14,7 +14,8 @@ from agent.backup.wal import listing
 from agent.errors import Code
 from agent.wal import client, protocol
 from tests.faults.store import PUT_REFUSALS, Fault, FaultStore
-from tests.fixtures.daemons import ROOT, until
+from tests.fixtures.daemons import ROOT
+from tests.fixtures.waiting import until
 from tests.fixtures.wal import SYSTEM, segment
 from tests.fixtures.wal_service import World
 

@@ -13,7 +13,8 @@ import pytest
 from agent.config.logs_presets import Preset
 from agent.errors import Art32Error, Code
 from agent.logs.rotate import directory, reopen
-from tests.fixtures.log_writers import own_name, wait_for
+from tests.fixtures.log_writers import own_name
+from tests.fixtures.waiting import until
 
 TRUSTED = directory.trust(None, None)
 WRITER = """
@@ -126,13 +127,13 @@ def test_the_child_of_a_title_is_told_and_not_its_parent(tmp_path: Path) -> None
     parent = f"import subprocess,sys; subprocess.run([sys.executable, '-c', {child!r}, 'logger'])"
     running = subprocess.Popen([sys.executable, "-c", parent], start_new_session=True)
     try:
-        wait_for((tmp_path / "ready").exists, "the child does not start")
+        until((tmp_path / "ready").exists, "the child does not start")
         pid_file = tmp_path / "parent.pid"
         pid_file.write_text(str(running.pid))
         told = reopen.tell(preset(pid_file, child="logger"), TRUSTED)
         assert told is not None
         assert "`logger`" in told
-        wait_for(said.exists, "the child was not told")
+        until(said.exists, "the child was not told")
         assert running.poll() is None
         assert "no child" in refused(preset(pid_file, child="walwriter")).sentence
     finally:
