@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.bench import logs_scan, pipe, wal
 from tests.bench.measure import tree
 from tests.bench.setting import Setting
-from tests.fixtures.databases import free_port
+from tests.fixtures.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 GOAL_MIB, GOAL_PERCENT = 60, 0.5

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from agent.config.logs_scrub import Scrub
 from agent.logs.scrub import open_scrubber
-from tests.fixtures.databases import free_port
+from tests.fixtures.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 MESSAGE = (

@@ -28,9 +28,9 @@ from tests.faults.interpreter import Request
 from tests.faults.store import Fault
 from tests.fixtures.keys import Keys
 from tests.fixtures.repository import Repository, text, write_repository
+from tests.fixtures.waiting import PATIENCE, until
 
 ROOT = Path(__file__).parent.parent.parent
-PATIENCE_SECONDS = 60.0
 SEGMENT_BYTES = OVERHEAD + 4096
 INTERPRETERS = 2
 _RANDOM = re.compile(r"[0-9a-f]{64}|[0-9a-f]{16}|\d{8}T\d{6}Z|(?<=gpg-)\d+-[0-9a-f]{8}")
@@ -77,7 +77,7 @@ class Running:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
-    def wait(self, patience: float = PATIENCE_SECONDS) -> Outcome:
+    def wait(self, patience: float = 2 * PATIENCE) -> Outcome:
         """Return the outcome; fail the test, with the stacks of all threads, when it hangs."""
         if not self._interpreter.readable(patience):
             self.send(signal.SIGUSR2)
@@ -126,7 +126,7 @@ class Interpreter:
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         self._child.stdin.close()
-        self._child.wait(PATIENCE_SECONDS)
+        self._child.wait(PATIENCE)
         self._child.stdout.close()
 
     def kill(self) -> None:
@@ -303,11 +303,8 @@ class Site:
         return found
 
     def require_no_process(self) -> None:
-        """Fail unless every process of this site is gone in a moment."""
-        end = time.monotonic() + 10
-        while found := self.processes():
-            assert time.monotonic() < end, f"processes are left: {found}"
-            time.sleep(0.02)
+        """Fail unless every process of this site ends by itself."""
+        until(lambda: not self.processes(), "the end of every process")
 
     def require_no_home(self) -> None:
         """Fail when a GnuPG home, and so a private key, is left."""

@@ -133,7 +133,7 @@ def round_trip(one: Site, needle: bytes, target: str, *allowed: Path, password: 
     for outcome in said:
         for secret in (needle.decode(), *hidden):
             assert secret not in outcome.stdout + outcome.stderr
-    assert one.processes() == []
+    one.require_no_process()
 
 
 @pytest.fixture

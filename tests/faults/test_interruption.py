@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -28,6 +27,7 @@ from tests.faults.harness import (
 from tests.faults.test_kill import Known, at_every_point
 from tests.faults.test_store_faults import require_clean
 from tests.fixtures.keys import Keys
+from tests.fixtures.waiting import until
 
 
 def stopped(outcome: Outcome) -> bool:
@@ -107,20 +107,12 @@ def test_a_dump_that_never_ends_is_ended_by_a_signal_with_all_its_children(
     endless = command_source("sh", "-c", "while :; do echo Canary; sleep 0.05; done")
     with site(keys, interpreters, sources=endless) as one:
         with one.start("backup", "run") as running:
-            wait_until(lambda: "sleep" in one.processes())
+            until(lambda: "sleep" in one.processes(), "the dump runs")
             running.send(number)
             assert stopped(running.wait())
         one.require_no_process()
         one.require_no_home()
         assert "complete" not in one.states()
-
-
-def wait_until(condition: object) -> None:
-    end = time.monotonic() + 30
-    assert callable(condition)
-    while not condition():
-        assert time.monotonic() < end, "it never happens"
-        time.sleep(0.01)
 
 
 def test_of_two_runs_of_a_source_one_works_and_the_other_is_told_so(
@@ -134,7 +126,7 @@ def test_of_two_runs_of_a_source_one_works_and_the_other_is_told_so(
         head, _, _ = text.partition("[[sources]]")
         place.repository.config_file.write_text(head + section + "\n")
         with place.start("backup", "run") as first:
-            wait_until(lambda: "cat" in place.processes())
+            until(lambda: "cat" in place.processes(), "the first run waits")
             second = place.run("backup", "run")
             require_clean(second)
             assert second.status == ExitStatus.LOCKED
@@ -159,7 +151,7 @@ def test_a_store_that_vanishes_in_the_middle_fails_the_run(
         gone = threading.Event()
 
         def unmount() -> None:
-            wait_until(lambda: list(one.repository.store.rglob("key.pgp")))
+            until(lambda: list(one.repository.store.rglob("key.pgp")), "the backup begins")
             one.repository.store.rename(one.directory / "unmounted")
             gone.set()
 

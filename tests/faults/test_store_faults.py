@@ -46,6 +46,7 @@ from tests.faults.store import (
     Fault,
 )
 from tests.fixtures.keys import Keys
+from tests.fixtures.waiting import until
 
 SENTENCE = re.compile(r"^[^A-Z\n][^\n]*[^.\n]$")
 RESTORE_REFUSALS = {
@@ -298,13 +299,10 @@ def stop_when_it_hangs(one: Site, command: tuple[str, ...], fault: Fault) -> Out
     sign = one.directory / "tmp" / HANGING
     sign.unlink(missing_ok=True)
     with one.start(*command, fault=fault) as running:
-        end = time.monotonic() + 30
-        while not sign.exists():
-            assert time.monotonic() < end, "the store is never called"
-            time.sleep(0.01)
+        until(sign.exists, "the store is called")
         time.sleep(0.05)
         running.send(signal.SIGTERM)
-        return running.wait(20)
+        return running.wait()
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from tests.fixtures.databases import free_port
+from tests.fixtures.ports import free_port
 from tests.fixtures.pulumi import KNOWN
 from tests.fixtures.repository import MakeRepository, text
 from tests.fixtures.snapshots import SnapshotAccount, stack_file

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.daemons import Place, place
-from tests.fixtures.databases import free_port
+from tests.fixtures.ports import free_port
 from tests.fixtures.repository import MakeRepository, text
 from tests.fixtures.waiting import until
 from tests.runbooks.world import World

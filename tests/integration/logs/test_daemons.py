@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.daemons import Place, block, blocks, files_with, listening, started
-from tests.fixtures.databases import free_port, postgresql_binaries
-from tests.fixtures.waiting import until
+from tests.fixtures.databases import postgresql_binaries
+from tests.fixtures.ports import free_port
+from tests.fixtures.waiting import PATIENCE, until
 
 # the client's own address, and one that it only claims
 CLIENT = "127.77.88.99"
@@ -38,7 +39,8 @@ HOSTILE = [
 
 def request(port: int, path: str, *, source: str = CLIENT) -> bytes:
     """Send one hostile request and return the answer."""
-    with socket.create_connection(("127.0.0.1", port), 10, source_address=(source, 0)) as client:
+    server, own = ("127.0.0.1", port), (source, 0)
+    with socket.create_connection(server, PATIENCE, source_address=own) as client:
         lines = [f"GET {path} HTTP/1.1", "Host: example.org", "Connection: close"]
         lines += [f"{name}: {value}" for name, value in HOSTILE]
         client.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())

@@ -22,7 +22,7 @@ import pytest
 from agent.config.logs_scan import LogFormat
 from agent.logs.scan import Finding, open_scanner
 from tests.fixtures.daemons import Place, listening, started
-from tests.fixtures.databases import free_port
+from tests.fixtures.ports import free_port
 from tests.fixtures.waiting import until
 
 INNOCENT = "198.51.100.1"

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.daemons import ROOT, Place, listening, started
-from tests.fixtures.databases import free_port
 from tests.fixtures.log_writers import appender, own_name
+from tests.fixtures.ports import free_port
 from tests.fixtures.repository import MakeRepository, Repository, text
 from tests.fixtures.waiting import until
 from tests.integration.logs.test_reopening import (

@@ -26,6 +26,7 @@ from agent.health.checks.disk import hours_to_full
 from agent.health.examine import answer, examine
 from agent.health.result import Result, State, graded
 from agent.ledger import Ledger
+from tests.fixtures.ports import free_port
 
 
 def configuration(tmp_path: Path, **health: Any) -> Configuration:
@@ -142,9 +143,7 @@ def test_a_port_that_nobody_named_is_a_finding_and_a_named_one_is_not(
 
 
 def test_a_port_that_should_listen_and_does_not_fails(tmp_path: Path, listener: int) -> None:
-    with socket.socket() as probe:
-        probe.bind(("0.0.0.0", 0))
-        silent = probe.getsockname()[1]
+    silent = free_port()
     config = configuration(tmp_path, listeners=[{"port": silent}], check_listeners=False)
     found = results(config, "listeners")
     assert found[f"port:{silent}/tcp"].state is State.FAIL

@@ -14,8 +14,9 @@ from agent.config.model import S3Store
 from agent.errors import Art32Error, Code
 from agent.store import Store, open_store
 from tests.fixtures import proxy as faulty
+from tests.fixtures.ports import free_port
 from tests.fixtures.proxy import Fault, Proxy, refusal
-from tests.fixtures.s3 import VERSIONED, S3Server, free_port
+from tests.fixtures.s3 import VERSIONED, S3Server
 
 LARGE = 8 << 20  # more than the buffers of a connection hold
 

@@ -13,7 +13,8 @@ from agent.config.logs_pipe import LogPipe
 from agent.errors import Art32Error, Code
 from agent.logs.pipe import sockets
 from agent.logs.pipe.sockets import Passed
-from tests.fixtures.databases import free_port, short_directory
+from tests.fixtures.databases import short_directory
+from tests.fixtures.ports import free_port
 
 
 def pipe(listen: str, **more: object) -> LogPipe:
