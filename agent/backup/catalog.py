@@ -98,6 +98,12 @@ class Unit:
     def stored_at(self) -> datetime:
         return max(backup.stored_at for backup in self.backups)
 
+    def order(self) -> tuple[datetime, int, str]:
+        """Return what units are sorted by, oldest first: of one second, as many stores tell the
+        time, the one of the higher sequence came later."""
+        sequences = [one.manifest.sequence for one in self.backups if one.manifest]
+        return self.stored_at, max(sequences, default=0), self.key
+
     @property
     def signed(self) -> bool:
         """Whether anything of it has a signature, good or bad."""
@@ -263,7 +269,7 @@ def units(backups: Iterable[Backup]) -> list[Unit]:
         Unit(key=key, host=host, source=source, backups=tuple(group))
         for (host, source, key), group in groups.items()
     ]
-    return sorted(found, key=lambda unit: (unit.stored_at, unit.key))
+    return sorted(found, key=Unit.order)
 
 
 def accepted_ids(backups: Iterable[Backup], local: Iterable[str] = ()) -> frozenset[str]:

@@ -70,7 +70,7 @@ def plan(
     ones alone. For a `retired` source, which will have no more backups, only age, the clocks and
     what cannot be read count.
     """
-    ordered = sorted(units, key=lambda unit: (unit.stored_at, unit.key))
+    ordered = sorted(units, key=Unit.order)
     if not ordered:
         return Plan("", "", (), None)
     good = [unit for unit in ordered if unit.good(accepted)]

@@ -463,6 +463,15 @@ def test_order_goes_by_the_stores_time_of_the_signature(vault: Vault) -> None:
     assert found[0].stored_at == MOMENT - 3 * DAY
 
 
+def test_of_one_second_of_the_store_the_higher_sequence_is_the_later_one(vault: Vault) -> None:
+    places = [vault.commit(sequence=number) for number in (3, 2, 1)]
+    for place in places:
+        os.utime(vault.path(place, layout.SIGNATURE), (MOMENT.timestamp(), MOMENT.timestamp()))
+    found = vault.read()
+    assert [backup.place for backup in found] == places[::-1]
+    assert [unit.backups[0].place for unit in catalog.units(found)] == places[::-1]
+
+
 def test_one_host_or_one_source_can_be_read_alone(vault: Vault) -> None:
     vault.commit()
     vault.commit(source="ap")
