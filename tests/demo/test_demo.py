@@ -22,6 +22,7 @@ from demo.database import compare_rows
 from demo.postgresql import binaries
 from demo.sqlite import SQLite
 from demo.terminal import DemoError
+from tests.fixtures.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 SCALE = "0.02"
@@ -72,7 +73,7 @@ def processes_that_name(text: str) -> list[str]:
 
 def left(text: str) -> list[str]:
     """Return what still runs after a moment: an agent says goodbye before it ends."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + PATIENCE
     while (found := processes_that_name(text)) and time.monotonic() < end:
         time.sleep(0.05)
     return found

@@ -442,7 +442,7 @@ def test_what_a_killed_drill_left_is_removed_by_the_next(
         (directory / "plaintext").write_text("x")
         directory.with_suffix(".lock").touch(mode=0o600)
     held = subprocess.Popen(
-        ["flock", str(alive.with_suffix(".lock")), "sleep", "60"], start_new_session=True
+        ["flock", str(alive.with_suffix(".lock")), "sleep", "600"], start_new_session=True
     )
     try:
         while (

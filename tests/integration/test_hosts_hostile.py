@@ -26,6 +26,7 @@ from agent.pins.document import PinList, PinnedHost
 from agent.store.directory import Directory
 from tests.fixtures.hosts import Estate, Machine
 from tests.fixtures.keys import ThrowAwayKey, gpg
+from tests.fixtures.waiting import PATIENCE
 
 LONG_AGO, LATER = datetime(2024, 2, 1, tzinfo=UTC), timedelta(days=90)
 
@@ -431,7 +432,7 @@ def test_two_people_who_accept_at_once_both_get_their_way(directory_estate: Esta
         )
         for keeper, host in zip(keepers, hosts, strict=True)
     ]
-    said = [one.communicate(timeout=60)[1] for one in running]
+    said = [one.communicate(timeout=PATIENCE)[1] for one in running]
     assert [one.returncode for one in running] == [0, 0], said
     listed = keepers[0].done("host", "list")
     assert listed.data["serial"] == 2

@@ -21,6 +21,7 @@ from agent.crypto import keys as listing
 from agent.errors import ExitStatus
 from tests.fixtures.keys import Keys, ThrowAwayKey
 from tests.fixtures.repository import Repository, write_repository
+from tests.fixtures.waiting import PATIENCE, until
 
 PASSPHRASE = "open sesame"
 SOURCE = '[[sources]]\nname = "app"\nkind = "command"\ncommand = ["echo", "the content"]\n'
@@ -59,6 +60,10 @@ def restore_argv(site: Repository, target: Path) -> list[str]:
     return [*program, "restore", "app", "--to", str(target)]
 
 
+def echoes(terminal: int) -> bool:
+    return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
+
+
 def on_a_terminal(argv: list[str], asked: bytes, answer: str) -> tuple[int, bytes]:
     """Run a program on a new terminal, answer when it asks; return its status and all it showed."""
     child, terminal = pty.fork()
@@ -69,10 +74,13 @@ def on_a_terminal(argv: list[str], asked: bytes, answer: str) -> tuple[int, byte
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     seen, answered = b"", False
     with contextlib.suppress(OSError):  # the end of a terminal
-        while run.readable([terminal], 60):
+        while run.readable([terminal], PATIENCE):
             piece = os.read(terminal, 4096)
             seen += piece
             if not answered and asked in seen:
+                until(
+                    lambda: not echoes(terminal), "who asks reads"
+                )  # what is typed before is lost
                 time.sleep(0.3)
                 os.write(terminal, answer.encode() + b"\r")
                 answered = True

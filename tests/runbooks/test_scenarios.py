@@ -4,6 +4,7 @@ before and green after, and its undo takes it back."""
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from tests.fixtures.keys import Keys
 from tests.fixtures.repository import MakeRepository, Repository, text
 from tests.fixtures.rollbar import Rollbar
 from tests.fixtures.s3 import LOCKED, S3Server
+from tests.fixtures.waiting import until
 from tests.runbooks.world import World
 
 ROWS = 500
@@ -481,9 +483,10 @@ def test_reports_that_rollbar_refuses_go_out_with_a_new_token(
     rollbar_server.refused = {"a" * 32}
     world = World(tmp_path, site, {"TOKEN": str(token), "NEW_TOKEN": str(fresh)})
     assert world.art32("backup", "run").returncode == 78  # nothing to back up: that is reported
-    deadline = time.monotonic() + 60
-    while not rollbar_server.requests and time.monotonic() < deadline:
-        time.sleep(0.05)  # a process of its own sends it
+    until(lambda: rollbar_server.requests, "a process of its own sends it")
+    (lock,) = site.state.rglob("drain.lock")
+    with lock.open() as held:  # and has heard the answer when it lets go
+        fcntl.flock(held, fcntl.LOCK_EX)
     assert rollbar_server.items == []
     world.mends("rollbar-silent")
     assert "config-invalid" in [one["body"]["message"].get("code") for one in rollbar_server.items]

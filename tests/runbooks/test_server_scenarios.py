@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from tests.fixtures.databases import (
 )
 from tests.fixtures.keys import Keys
 from tests.fixtures.repository import MakeRepository, text, write_repository
+from tests.fixtures.waiting import until
 from tests.runbooks.world import BIN, World
 
 SHOP = """
@@ -58,9 +59,10 @@ def test_a_server_that_is_gone_is_built_anew_from_its_backup(
         world = World(tmp_path, site, values, [str(lost.binaries)])
         done = world.follow("database-host-lost", purpose="verify")
         assert done.returncode == 0, done.stdout + done.stderr
-        for pid in (lost.socket / "data" / "postmaster.pid").read_text().split("\n")[:1]:
-            os.kill(int(pid), signal.SIGKILL)
-        shutil.rmtree(lost.socket / "data")
+        data = lost.socket / "data"
+        os.kill(int((data / "postmaster.pid").read_text().split("\n")[0]), signal.SIGKILL)
+        until(lambda: not working_in(data), "the end of the server's other processes")
+        shutil.rmtree(data)
         assert not world.verified("database-host-lost")
         assert world.art32("backup", "run", "app").returncode == 15  # and nothing was overwritten
         with postgresql_server() as new:
@@ -70,6 +72,16 @@ def test_a_server_that_is_gone_is_built_anew_from_its_backup(
             assert new.sql("SELECT count(*) FROM orders", database="shop") == "500"
             # the program's steps and the keeper's are a person's
             assert "not done, by hand or at all: step" in done.stderr + done.stdout
+
+
+def working_in(directory: Path) -> list[Path]:
+    """Return the processes whose working directory this is, as a server's are in its data."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "cwd").readlink() == directory:
+                found.append(process)
+    return found
 
 
 @dataclass
@@ -128,11 +140,8 @@ def test_an_archive_that_has_stopped_takes_every_segment_again(archiving: Archiv
     server.sql("CREATE TABLE t AS SELECT i FROM generate_series(1, 1000) i")
     for _ in range(3):
         server.sql("SELECT txid_current(); SELECT pg_switch_wal()")
-    end = time.monotonic() + 60
     failed = "SELECT failed_count FROM pg_stat_archiver"
-    while int(server.sql(failed)) == 0:
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    until(lambda: int(server.sql(failed)) > 0, "a segment is refused")
     waiting = archiving.waiting()
     assert waiting >= 3
     assert archiving.stored() == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from agent.errors import Art32Error, Code, ExitStatus
 from agent.report import heartbeat, unit
 from agent.report.drain import Drained, drain
 from tests.fixtures.rollbar import Rollbar, changed
+from tests.fixtures.waiting import until
 
 
 @pytest.fixture
@@ -333,7 +333,5 @@ def test_a_process_of_its_own_sends_when_nobody_else_will(
 ) -> None:
     monkeypatch.delenv("INVOCATION_ID")
     assert art32("--config", str(agent_toml), "backup", "run") == 78
-    deadline = time.monotonic() + 60
-    while not rollbar_server.items and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: rollbar_server.items, "the report")
     assert [one["context"] for one in rollbar_server.items] == ["backup run"]

@@ -147,7 +147,10 @@ def test_a_kill_at_any_moment_leaves_at_most_an_empty_file_that_the_next_run_rem
     moments = int(run(0).stdout)
     litter = 0
     for limit in range(1, moments + 1, max(1, moments // 25)):
-        assert run(limit).returncode == -signal.SIGKILL
+        killed = run(limit).returncode
+        if killed == 0 and limit > moments * 9 // 10:  # not every run has as many
+            break
+        assert killed == -signal.SIGKILL
         left = [tmp_path / name for name in os.listdir(tmp_path) if name != "app.db"]
         assert all(each.stat().st_size == 0 for each in left)
         assert len(left) <= 1
