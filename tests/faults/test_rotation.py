@@ -89,12 +89,15 @@ def test_a_rotation_killed_before_any_step_loses_and_doubles_nothing(
                 outcome = one.run("logs", "rotate", "--force", strike_at=point)
                 assert outcome.status in (KILLED, 0), outcome
                 assert outcome.stderr == ""
+                if outcome.status == 0:  # it has fewer events than the first, which made the places
+                    break
                 if point % TOGETHER == 0:  # ship what the kills have left
                     for path in [*one.store_files(), *one.repository.state.rglob("*")]:
                         assert path.is_dir() or RAW.search(path.read_bytes()) is None, path
                     rotate(one)
             count = finish(writer)
-        assert len(events) - first > 60
+        assert outcome.status == 0, "the last came to its end"
+        assert point - first > 60
         require_all_lines(one, log, count)
 
 
