@@ -2,107 +2,20 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
-from typing import Literal, get_args
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
+from agent.config.scrubbing import (
+    CHECKS,
+    PARAMETERS,
+    PATHS,
+    Mode,
+    Optional,
+    Preset,
+    chosen_prefixes,
+)
 from agent.config.section import Section
-
-Mode = Literal["truncate", "pseudonym", "remove"]
-Optional = Literal["email", "parameter", "path", "credential", "user", "mac", "name"]
-OPTIONAL_KINDS: tuple[Optional, ...] = get_args(Optional)
-_PREFIXES = {"default": (24, 48), "strict": (16, 32)}
-
-PARAMETERS = (
-    "access_token",
-    "address",
-    "api_key",
-    "apikey",
-    "auth",
-    "auth_token",
-    "authenticity_token",
-    "birthdate",
-    "birthday",
-    "client_secret",
-    "confirmation_token",
-    "csrf",
-    "csrf_token",
-    "csrfmiddlewaretoken",
-    "dob",
-    "e-mail",
-    "email",
-    "email_address",
-    "family_name",
-    "first_name",
-    "firstname",
-    "full_name",
-    "fullname",
-    "given_name",
-    "iban",
-    "id_token",
-    "invitation_token",
-    "jsessionid",
-    "jwt",
-    "key",
-    "last_name",
-    "lastname",
-    "login",
-    "mail",
-    "message-id",
-    "mobile",
-    "msisdn",
-    "oauth_token",
-    "otp",
-    "pass",
-    "passwd",
-    "password",
-    "password_confirmation",
-    "phone",
-    "phpsessid",
-    "pwd",
-    "refresh_token",
-    "remote_user",
-    "reset_password_token",
-    "reset_token",
-    "sasl_username",
-    "secret",
-    "session",
-    "session_id",
-    "sessionid",
-    "sid",
-    "sig",
-    "signature",
-    "ssn",
-    "street",
-    "surname",
-    "tel",
-    "telephone",
-    "ticket",
-    "token",
-    "unlock_token",
-    "user",
-    "user_id",
-    "userid",
-    "username",
-    "x-amz-credential",
-    "x-amz-security-token",
-    "x-amz-signature",
-)
-PATHS = (
-    "/activate/",
-    "/confirm/",
-    "/invitation/",
-    "/invite/",
-    "/magic-link/",
-    "/password-reset/",
-    "/password/reset/",
-    "/reset-password/",
-    "/reset/",
-    "/unsubscribe/",
-    "/verify/",
-)
 
 
 class Scrub(Section):
@@ -114,7 +27,7 @@ class Scrub(Section):
         "puts a keyed token in its place, `remove` the name of its kind.",
         examples=["truncate"],
     )
-    preset: Literal["default", "strict"] = Field(
+    preset: Preset = Field(
         "default",
         description="How much of an address `truncate` keeps: 24 bits of IPv4 and 48 of IPv6, or "
         "under `strict` 16 and 32.",
@@ -177,37 +90,10 @@ class Scrub(Section):
     @property
     def prefixes(self) -> tuple[int, int]:
         """Bits of IPv4 and IPv6 that `truncate` keeps."""
-        ipv4, ipv6 = _PREFIXES[self.preset]
-        return (
-            ipv4 if self.ipv4_prefix is None else self.ipv4_prefix,
-            ipv6 if self.ipv6_prefix is None else self.ipv6_prefix,
-        )
+        return chosen_prefixes(self.preset, self.ipv4_prefix, self.ipv6_prefix)
 
-    @field_validator("exempt_networks")
+    @field_validator(*CHECKS)
     @classmethod
-    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for text in value:
-            try:
-                ipaddress.ip_network(text)
-            except ValueError:
-                raise ValueError("holds something that is no network, such as 10.0.0.0/8") from None
-        return value
-
-    @field_validator("parameters")
-    @classmethod
-    def _parameters(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
-                raise ValueError("may hold letters, digits, `-` and `_` only")
-            if name != name.lower() or len(name) > 64:
-                raise ValueError("must be in lower case and at most 64 characters long")
-        return value
-
-    @field_validator("path_prefixes")
-    @classmethod
-    def _paths(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for path in value:
-            fit = 2 < len(path) <= 64 and path[0] == path[-1] == "/" and path.isascii()
-            if not fit or not path.isprintable() or set(path) & set(' "%\\#?&'):
-                raise ValueError("must begin and end with `/` and hold no escapes")
+    def _checked(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        CHECKS[str(info.field_name)](value)
         return value

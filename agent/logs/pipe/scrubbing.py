@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.config.logs_scrub import Scrub
+from agent.config.scrubbing import Settings
 from agent.logs.scrub import Scrubber, open_scrubber
 from agent.logs.scrub.keys import PeriodKey, today
 from agent.logs.scrub.shared_keys import OwnKeys, SharedKeys, open_keys
@@ -16,7 +16,7 @@ class DailyScrubber:
     """
 
     def __init__(
-        self, settings: Scrub, keys: SharedKeys | OwnKeys | None = None, *, rotated: bool = False
+        self, settings: Settings, keys: SharedKeys | OwnKeys | None = None, *, rotated: bool = False
     ) -> None:
         self._settings = settings
         self._keys = keys or open_keys(settings)

@@ -1,6 +1,6 @@
 """Takes addresses and other personal data out of log lines; see docs/scrubbing.md.
 
-scrubber = open_scrubber(Scrub())
+scrubber = open_scrubber(Defaults())
 for block in lines.blocks(reads, scrubber.report):
     write(scrubber.scrub(block))
 """
@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-import socket
-from typing import Protocol
+import os
+from typing import TYPE_CHECKING, Protocol
 
-from agent.config.logs_scrub import Scrub
+from agent.config.scrubbing import Settings
 from agent.errors import Art32Error, Code
 from agent.logs.scrub.found import Rules
-from agent.logs.scrub.keys import PeriodKey, random_key
 from agent.logs.scrub.report import Report
+
+if TYPE_CHECKING:
+    from agent.logs.scrub.keys import PeriodKey
 
 __all__ = ["Report", "Scrubber", "open_scrubber"]
 
@@ -45,7 +47,7 @@ class Scrubber(Protocol):
 
 
 def open_scrubber(
-    settings: Scrub, *, key: PeriodKey | None = None, engine: str | None = None
+    settings: Settings, *, key: PeriodKey | None = None, engine: str | None = None
 ) -> Scrubber:
     """Return a scrubber with the kernel when it is there, else with the reference.
 
@@ -56,6 +58,8 @@ def open_scrubber(
     from agent.logs.scrub import kernel
 
     if settings.mode == "pseudonym" and key is None:
+        from agent.logs.scrub.keys import random_key
+
         key = random_key()
     rules = rules_of(settings)
     reason = "the reference is asked for" if engine == "reference" else kernel.trial()
@@ -72,7 +76,7 @@ def open_scrubber(
     return ReferenceScrubber(settings, rules, key)
 
 
-def rules_of(settings: Scrub) -> Rules:
+def rules_of(settings: Settings) -> Rules:
     """Return what of the settings the rules need, with this host's own names."""
     networks = [ipaddress.ip_network(text) for text in settings.exempt_networks]
     names = {name.lower().encode("ascii", "replace") for name in settings.own_names}
@@ -91,5 +95,5 @@ def rules_of(settings: Scrub) -> Rules:
 @functools.cache
 def _names_of_this_host() -> frozenset[bytes]:
     """Return the host's name as the kernel has it; no resolver is asked."""
-    name = socket.gethostname().lower().encode("ascii", "replace")
+    name = os.uname().nodename.lower().encode("ascii", "replace")
     return frozenset((name,)) if name else frozenset()

@@ -7,13 +7,13 @@ import stat
 from pathlib import Path
 
 from agent import files
-from agent.config.logs_scrub import Scrub
+from agent.config.scrubbing import Settings
 from agent.errors import Art32Error, Code
 from agent.logs.rotate import lease
 from agent.logs.scrub import Report, Scrubber, lines, open_scrubber
 
 
-def scrub_file(path: Path, settings: Scrub) -> tuple[Report, str]:
+def scrub_file(path: Path, settings: Settings) -> tuple[Report, str]:
     """Scrub a file in place and return the report and the engine.
 
     Mode, owner and times stay. Raise LOG_IN_USE while another process has the file open for

@@ -9,10 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from pydantic import ValidationError
-
 from agent import output
-from agent.config.logs_scrub import Scrub
+from agent.config.scrubbing import Defaults, InvalidSettingError, Settings
 from agent.errors import Art32Error, Code
 from agent.logs.scrub import Report, kernel, lines, open_scrubber, rules_of
 
@@ -22,30 +20,45 @@ if TYPE_CHECKING:
 _OPTIONS = {"exempt_networks": "exempt"}
 
 
-def settings(config_path: Path, given: Mapping[str, Any]) -> Scrub:
+def settings(config_path: Path, given: Mapping[str, Any]) -> Settings:
     """Return the settings of the file, if there is one, under those that are given.
 
-    A file that is there and wrong raises CONFIG_INVALID: no silent fall back to the defaults.
+    A file that is there and wrong raises CONFIG_INVALID: no silent fall back to the defaults. What
+    is given has the types and ranges of the options of `art32 logs scrub`.
     """
-    base = Scrub()
-    if config_path.exists():
-        from agent.config.load import load
-
-        base = load(config_path).logs.scrub
     chosen = {name: value for name, value in given.items() if value not in (None, ())}
+    if config_path.exists():
+        return _configured(config_path, chosen)
+    if "exempt_networks" in chosen:
+        chosen["exempt_networks"] = tuple(text.strip() for text in chosen["exempt_networks"])
+    try:
+        return Defaults(**chosen)
+    except InvalidSettingError as error:
+        raise _wrong_option(error.name, str(error)) from None
+
+
+def _configured(config_path: Path, chosen: Mapping[str, Any]) -> Settings:
+    # only here: it takes as long to import as 50 MB take to scrub
+    from pydantic import ValidationError
+
+    from agent.config.load import load
+    from agent.config.logs_scrub import Scrub
+
+    base = load(config_path).logs.scrub
     try:
         return Scrub.model_validate({**base.model_dump(exclude_unset=True), **chosen})
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        name = str(first["loc"][0])
-        option = _OPTIONS.get(name, name.replace("_", "-"))
         reason = first["msg"].removeprefix("Value error, ")
-        raise Art32Error(
-            Code.USAGE, f"`--{option}` {reason}", hint="art32 logs scrub --help"
-        ) from None
+        raise _wrong_option(str(first["loc"][0]), reason) from None
 
 
-def scrub_input(chosen: Scrub, *, source: int = 0, target: int = 1) -> Report:
+def _wrong_option(name: str, reason: str) -> Art32Error:
+    option = _OPTIONS.get(name, name.replace("_", "-"))
+    return Art32Error(Code.USAGE, f"`--{option}` {reason}", hint="art32 logs scrub --help")
+
+
+def scrub_input(chosen: Settings, *, source: int = 0, target: int = 1) -> Report:
     """Scrub what comes from a descriptor to another, block by block, until its end."""
     scrubber = open_scrubber(chosen)
     for block in lines.blocks_read(lambda memory: os.readv(source, [memory]), scrubber.report):
@@ -69,7 +82,7 @@ def say(report: Report, form: output.Form) -> None:
         output.say(report.sentence())
 
 
-def scrub_files(paths: Sequence[Path], chosen: Scrub) -> output.Answer:
+def scrub_files(paths: Sequence[Path], chosen: Settings) -> output.Answer:
     """Scrub files in place, one after the other; the first that fails ends it."""
     from agent.logs.scrub.files import scrub_file
 
@@ -82,7 +95,7 @@ def scrub_files(paths: Sequence[Path], chosen: Scrub) -> output.Answer:
     return output.Answer("art32.logs.scrub/1", {"files": data}, said, warnings)
 
 
-def dry_run(paths: Sequence[Path], chosen: Scrub) -> output.Answer:
+def dry_run(paths: Sequence[Path], chosen: Settings) -> output.Answer:
     """List the place, the length and the kind of each span that would go, and nothing of it."""
     rules = rules_of(chosen)
     said, data = [], []

@@ -9,13 +9,15 @@ import struct
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
-from agent.config.logs_scrub import OPTIONAL_KINDS, Scrub
+from agent.config.scrubbing import OPTIONAL_KINDS, Defaults, Settings
 from agent.logs.scrub import exemptions
 from agent.logs.scrub.found import Rules
-from agent.logs.scrub.keys import PeriodKey
 from agent.logs.scrub.report import KINDS, Report
+
+if TYPE_CHECKING:
+    from agent.logs.scrub.keys import PeriodKey
 
 PACKAGE = "art32_kernel"
 LIBRARY = "libart32_kernel.so"
@@ -45,7 +47,7 @@ class KernelScrubber:
 
     def __init__(
         self,
-        settings: Scrub,
+        settings: Settings,
         rules: Rules,
         key: PeriodKey | None,
         *,
@@ -164,7 +166,7 @@ def trial() -> str | None:
     """Return why the kernel cannot be used, None when it can: it has scrubbed a line rightly."""
     from agent.logs.scrub import rules_of
 
-    settings = Scrub()
+    settings = Defaults()
     try:
         scrubbed = KernelScrubber(settings, rules_of(settings), None).scrub(_TRIAL)
     except KernelUnusableError as error:
@@ -174,7 +176,7 @@ def trial() -> str | None:
     return None if scrubbed == _EXPECTED else "the kernel is wrong about its self-test"
 
 
-def _records(settings: Scrub, rules: Rules, key: PeriodKey | None) -> Iterator[bytes]:
+def _records(settings: Settings, rules: Rules, key: PeriodKey | None) -> Iterator[bytes]:
     """Yield the settings as kernel/src/config.rs reads them."""
     ipv4, ipv6 = settings.prefixes
     yield _record(b"m", settings.mode.encode("ascii"))

@@ -6,7 +6,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable
 
-from agent.config.logs_scrub import Scrub
+from agent.config.scrubbing import Settings
 from agent.logs.scrub import rules as order
 from agent.logs.scrub.found import Finder, Form, Found, Rules
 from agent.logs.scrub.keys import PeriodKey
@@ -35,7 +35,7 @@ class ReferenceScrubber:
 
     engine = "reference"
 
-    def __init__(self, settings: Scrub, rules: Rules, key: PeriodKey | None) -> None:
+    def __init__(self, settings: Settings, rules: Rules, key: PeriodKey | None) -> None:
         self.report = Report()
         self._rules = rules
         self._replace = replacer(settings, key)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from socket import AF_INET6, inet_ntop
 
-from agent.config.logs_scrub import Scrub
+from agent.config.scrubbing import Settings
 from agent.logs.scrub.found import Form, Found
 from agent.logs.scrub.keys import PeriodKey
 from agent.logs.scrub.rules import ipv6
@@ -19,7 +19,7 @@ _MAC_KEPT = 3  # pairs: the maker
 Replace = Callable[[Found], bytes]
 
 
-def replacer(settings: Scrub, key: PeriodKey | None) -> Replace:
+def replacer(settings: Settings, key: PeriodKey | None) -> Replace:
     """Return the function from what was found to what stands there instead."""
     if settings.mode == "truncate":
         return _truncator(*settings.prefixes)

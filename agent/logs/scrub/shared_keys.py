@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from agent import files
-from agent.config.logs_scrub import Scrub
 from agent.config.model import Configuration
+from agent.config.scrubbing import Settings
 from agent.errors import Art32Error, Code
 from agent.logs.scrub.keys import SIZE, PeriodKey, random_key, refuse_in_backup, today
 
@@ -131,7 +131,7 @@ class OwnKeys:
             self._keys.pop(day).destroy()
 
 
-def directory_of(settings: Scrub) -> Path | None:
+def directory_of(settings: Settings) -> Path | None:
     """Return where keys are shared: what is configured, else what the unit says, else nowhere."""
     if settings.key_directory is not None:
         return settings.key_directory
@@ -139,7 +139,7 @@ def directory_of(settings: Scrub) -> Path | None:
     return Path(named) if named else None
 
 
-def open_keys(settings: Scrub, *, backed_up: Sequence[Path] = ()) -> SharedKeys | OwnKeys:
+def open_keys(settings: Settings, *, backed_up: Sequence[Path] = ()) -> SharedKeys | OwnKeys:
     """Return where keys come from: the shared directory, else this process alone."""
     directory = directory_of(settings)
     if directory is None or settings.mode != "pseudonym":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agent.config.logs_scrub import Mode, Scrub
+from agent.config.logs_scrub import Scrub
+from agent.config.scrubbing import Mode
 from agent.logs.scrub import kernel, open_scrubber
 from agent.logs.scrub.keys import PeriodKey
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.config.logs_scrub import Mode, Scrub
+from agent.config.logs_scrub import Scrub
+from agent.config.scrubbing import Mode
 from agent.logs.scrub import open_scrubber
 
 FILE = Path(__file__).parent / "traps.txt"
