@@ -73,10 +73,4 @@ impl Anchors {
         let fits = |position: usize| self.fits[position][usize::from(bytes[position])];
         fits(0) & fits(1) & fits(2) != 0
     }
-
-    /// Whether the names of headers, or quotation marks behind them, end with a byte.
-    #[inline(always)]
-    pub fn ends_header(byte: u8) -> bool {
-        HEADER_END.contains(&byte)
-    }
 }

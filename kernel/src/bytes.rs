@@ -6,6 +6,8 @@ const WORD: u8 = 4;
 const LABEL: u8 = 8;
 const LOCAL: u8 = 16;
 const AUTHORITY_END: u8 = 32;
+const OPENING: u8 = 64;
+const CLOSING: u8 = 128;
 
 static CLASSES: [u8; 256] = classes();
 
@@ -32,6 +34,19 @@ const fn classes() -> [u8; 256] {
         }
         if matches!(byte, b'/' | b'?' | b'#' | b'"' | b'<' | b'>' | b'\\' | b' ' | 9..=13) {
             class |= AUTHORITY_END;
+        }
+        if matches!(
+            byte,
+            b' ' | b'"' | b'[' | b'(' | b',' | b';' | b'<' | b'=' | b'/' | b'\'' | b'\t' | b'{' | b'|' | b'\n'
+        ) {
+            class |= OPENING;
+        }
+        if matches!(
+            byte,
+            b' ' | b'"' | b']' | b')' | b'>' | b',' | b';' | b'/' | b'\'' | b'\t' | b'}' | b'|' | b'&' | b'?'
+                | b'\r' | b'\n'
+        ) {
+            class |= CLOSING;
         }
         table[index] = class;
         index += 1;
@@ -76,6 +91,18 @@ pub fn is_local(byte: u8) -> bool {
 #[inline(always)]
 pub fn ends_authority(byte: u8) -> bool {
     is(byte, AUTHORITY_END)
+}
+
+/// Behind what nothing joins to what follows.
+#[inline(always)]
+pub fn is_opening(byte: u8) -> bool {
+    is(byte, OPENING)
+}
+
+/// Before what nothing joins to what was before.
+#[inline(always)]
+pub fn is_closing(byte: u8) -> bool {
+    is(byte, CLOSING)
 }
 
 /// The byte at a place, 0 beyond the end.

@@ -61,7 +61,7 @@ impl Engine {
             self.again(depth, block, &mut turn);
         }
         self.emit(depth, block, &turn, out);
-        let lines = turn.events.newlines.len() + usize::from(block.last() != Some(&b'\n'));
+        let lines = turn.events.newlines().len() + usize::from(block.last() != Some(&b'\n'));
         self.turns[depth] = turn;
         lines
     }

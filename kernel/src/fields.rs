@@ -3,7 +3,7 @@
 
 use crate::bytes::*;
 use crate::config::*;
-use crate::scan::Events;
+use crate::places::Events;
 use crate::span::*;
 use crate::text::Text;
 
@@ -22,7 +22,7 @@ macro_rules! places {
         impl<'a> Line<'a> {
             $(#[inline(always)]
             pub fn $name(&self) -> impl Iterator<Item = usize> + 'a {
-                self.events.$name.iter().map(|&place| place as usize)
+                self.events.$name().iter().map(|&place| place as usize)
             })*
         }
     };
@@ -361,7 +361,7 @@ pub fn user(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
             newlines.next();
         }
         // the first date of the line, before anything else that was found in it
-        if begin == done || !is_date(text, place) {
+        if begin == done || at(text, place.wrapping_sub(1)) != b' ' || !is_date(text, place) {
             continue;
         }
         let (low, high) = match gaps.at(place) {
@@ -370,6 +370,17 @@ pub fn user(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
         };
         if low > begin || place + 13 > high {
             continue;
+        }
+        // the usual line at once: an address of at most 64 characters and nobody
+        let length = place.wrapping_sub(begin + 5);
+        if length < 64 && text[begin + length..place] == *b" - - " {
+            let address = line.events.bits(|masks| &masks.hex, begin)
+                | line.events.bits(|masks| &masks.dot, begin)
+                | line.events.bits(|masks| &masks.colon, begin);
+            if length > 0 && (!address).trailing_zeros() as usize >= length {
+                done = begin;
+                continue;
+            }
         }
         let first = begin + find_byte(&text[begin..place], b' ');
         // ` - - [`, and no blank before: nobody
@@ -467,7 +478,8 @@ pub fn own(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
         }
         if let Some((low, high)) = gaps.at(place) {
             let low = low.max(floor);
-            if let Some((start, end)) = own_at(&text[low..high], place - low) {
+            let found = own_at(&text[low..high], place - low).filter(|_| text[place] == b'-');
+            if let Some((start, end)) = found {
                 out.push(Span::wall(low + start, low + end));
                 floor = low + end;
             }

@@ -4,7 +4,8 @@ use crate::bytes::*;
 use crate::config::*;
 use crate::fields::{self, Line};
 use crate::out::Out;
-use crate::scan::{Escapes, Events, Scan};
+use crate::places::Events;
+use crate::scan::{Escapes, Scan};
 use crate::span::{Form, Kind, Span};
 use crate::text::{Decoded, Mapper, Text};
 use crate::{ipv4, ipv6, names};
@@ -59,7 +60,7 @@ fn apply(
     spans: &mut Vec<Span>,
     new: &mut Vec<Span>,
 ) {
-    let line = Line { text, newlines: &events.newlines, events, config };
+    let line = Line { text, newlines: events.newlines(), events, config };
     for (rule, kind) in &ORDER {
         if config.leaves(*kind) {
             continue;
@@ -104,10 +105,10 @@ impl Turn {
         spans.clear();
         apply(text, events, config, spans, new);
         if let Some(length) = config.cut_length {
-            find_cut(text, decoded, &events.newlines, length, spans);
+            find_cut(text, decoded, events.newlines(), length, spans);
         }
         again.clear();
-        let mut lines = Lines { ends: &events.newlines, next: 0, length: text.data.len() };
+        let mut lines = Lines { ends: events.newlines(), next: 0, length: text.data.len() };
         let mut known = 0;
         let mut before = u32::MAX;
         for span in spans.iter() {
@@ -129,7 +130,7 @@ impl Turn {
             }
             find_literal(block, text.data, decoded, spans, config, new);
             if !new.is_empty() {
-                let mut lines = Lines { ends: &events.newlines, next: 0, length: text.data.len() };
+                let mut lines = Lines { ends: events.newlines(), next: 0, length: text.data.len() };
                 again.extend(new.iter().map(|span| raw_line(lines.at(span.start), decoded)));
                 again.sort_by_key(|line| line.begin);
                 again.dedup_by_key(|line| line.begin);
@@ -238,12 +239,7 @@ fn find_literal(
 #[inline(always)]
 fn is_apart(text: &[u8], span: &Span, before: u32) -> bool {
     let start = span.start as usize;
-    let left = start == 0
-        || matches!(
-            text[start - 1],
-            b' ' | b'"' | b'[' | b'(' | b',' | b';' | b'<' | b'=' | b'/' | b'\'' | b'\t' | b'{' | b'|'
-                | b'\n'
-        );
+    let left = start == 0 || is_opening(text[start - 1]);
     left && span.start != before
         && ends_word(text, span.end as usize)
         && !(matches!(span.form, Form::Groups | Form::MalformedGroups | Form::Mapped)
@@ -280,11 +276,7 @@ fn ends_word(text: &[u8], end: usize) -> bool {
         }
         _ => {}
     }
-    place >= text.len()
-        || matches!(
-            text[place],
-            b' ' | b'"' | b']' | b')' | b'>' | b',' | b';' | b'/' | b'\'' | b'\t' | b'}' | b'|' | b'&' | b'?' | b'\r' | b'\n'
-        )
+    place >= text.len() || is_closing(text[place])
 }
 
 /// The beginning of an address at the end of a line that was cut.

@@ -124,58 +124,62 @@ pub fn span_of(
     Some(Span::address(start, end, kind, form, u128::from(address)))
 }
 
+/// So many bytes before a first dot are looked at, and so many from a first digit on.
+const BEFORE: usize = 5;
+const WHOLE: usize = 16;
+
 /// The usual address at once, from its first dot: begin, end and value of four octets to which
-/// neither a digit nor a dot and a digit is joined.
+/// neither a digit nor a dot and a digit is joined. All lengths come from the masks, so that there
+/// is one branch; what it does not take may be an address all the same.
 #[inline(always)]
-fn plain(data: &[u8], low: usize, dot: usize) -> Option<(usize, usize, u32)> {
-    let digit = |index: usize| data[index].wrapping_sub(b'0');
-    let mut start = dot;
-    let mut first = 0;
-    let mut weight = 1;
-    while start > low && digit(start - 1) < 10 && weight <= 100 {
-        start -= 1;
-        first += weight * u32::from(digit(start));
-        weight *= 10;
-    }
-    if weight == 1 || first > 255 {
+fn plain(
+    line: &Line,
+    (low, high): (usize, usize),
+    dot: usize,
+) -> Option<(usize, usize, u32)> {
+    let text = line.text.data;
+    let begin = dot.checked_sub(BEFORE)?;
+    let digits = line.events.bits(|masks| &masks.digit, begin);
+    let dots = line.events.bits(|masks| &masks.dot, begin);
+    let before = BEFORE as u32;
+    // the first octet ends at the first dot, the others where dots or digits do
+    let first = (!digits << (64 - before)).leading_zeros();
+    let behind = dots >> (before + 1);
+    let second = behind.trailing_zeros();
+    let behind = behind.wrapping_shr(second + 1);
+    let third = behind.trailing_zeros();
+    let two = before + 1 + second;
+    let three = two + 1 + third;
+    let fourth = (!digits.wrapping_shr(three + 1)).trailing_zeros();
+    let start = before.wrapping_sub(first);
+    let end = three + 1 + fourth;
+    let is_length = |length: u32| length.wrapping_sub(1) < 3;
+    let fit = is_length(first) & is_length(second) & is_length(third) & is_length(fourth);
+    let row = (!(digits | dots).wrapping_shr(start)).trailing_zeros();
+    let joined = dots.wrapping_shr(start.wrapping_sub(1)) & 1
+        | dots.wrapping_shr(end) & digits.wrapping_shr(end + 1) & 1;
+    if !fit | (row < end.wrapping_sub(start)) | (joined != 0) {
         return None;
     }
-    if start > low && (digit(start - 1) < 10 || data[start - 1] == b'.') {
-        return None;
-    }
-    let mut address = first;
-    let mut end = dot;
-    for _ in 0..3 {
-        // three digits and what follows, all at once; near the end of the text the slow way
-        let next: [u8; 5] = data.get(end..end + 5)?.try_into().ok()?;
-        let one = next[1].wrapping_sub(b'0');
-        if next[0] != b'.' || one > 9 {
-            return None;
-        }
-        let mut octet = u32::from(one);
-        end += 2;
-        let two = next[2].wrapping_sub(b'0');
-        if two < 10 {
-            octet = 10 * octet + u32::from(two);
-            end += 1;
-            let three = next[3].wrapping_sub(b'0');
-            if three < 10 {
-                octet = 10 * octet + u32::from(three);
-                end += 1;
-                if next[4].wrapping_sub(b'0') < 10 {
-                    return None;
-                }
-            }
-        }
-        if octet > 255 {
-            return None;
-        }
-        address = address << 8 | octet;
-    }
-    if end < data.len() && data[end] == b'.' && end + 1 < data.len() && is_digit(data[end + 1]) {
-        return None;
-    }
-    Some((start, end, address))
+    let (start, end) = (begin + start as usize, begin + end as usize);
+    let bytes: &[u8; WHOLE] = text.get(start..start + WHOLE)?.try_into().ok()?;
+    let (first, second, third) = (first as usize, second as usize, third as usize);
+    let one = octet(bytes, 0, first);
+    let two = octet(bytes, first + 1, second);
+    let three = octet(bytes, first + second + 2, third);
+    let four = octet(bytes, first + second + third + 3, fourth as usize);
+    let fit = (one | two | three | four) < 256;
+    let address = one << 24 | two << 16 | three << 8 | four;
+    (fit & (start >= low) & (end <= high)).then(|| (start, end, address))
+}
+
+/// The number that one to three digits make.
+#[inline(always)]
+fn octet(bytes: &[u8; WHOLE], start: usize, length: usize) -> u32 {
+    let four = &bytes[start & 15..][..4];
+    let digits = u32::from_le_bytes([four[0], four[1], four[2], four[3]]);
+    let digits = digits << (32 - 8 * length as u32);
+    (digits >> 24 & 15) + 10 * (digits >> 16 & 15) + 100 * (digits >> 8 & 15)
 }
 
 pub fn find(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
@@ -191,7 +195,7 @@ pub fn find(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
             None => continue,
         };
         let data = &text[..high];
-        if let Some((start, end, address)) = plain(data, low, place) {
+        if let Some((start, end, address)) = plain(line, (low, high), place) {
             skipped = end;
             let judged = (Verdict::Address, address, end - start);
             out.extend(span_of(data, low, start, judged, line.config));

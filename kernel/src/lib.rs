@@ -17,6 +17,7 @@ mod ipv4;
 mod ipv6;
 mod names;
 mod out;
+mod places;
 mod replace;
 pub mod requests;
 pub mod scan;

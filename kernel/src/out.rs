@@ -1,11 +1,11 @@
 //! What is written: bytes behind each other, most of them in short runs.
 //!
-//! A run is copied in pieces of a fixed length, of which the last may take along what stands behind
-//! it; the next run covers that. So most runs need no call of a function that looks at lengths.
+//! A run is copied with what stands behind it, as many bytes as most runs are short of; the next
+//! run covers that. A fixed length needs neither a call nor a branch that would often be guessed
+//! wrongly.
 
-const PIECE: usize = 32;
-/// Runs that are longer are copied at once.
-const LONGEST: usize = 8 * PIECE;
+/// So many bytes are copied for any run that is not longer.
+const LONGEST: usize = 192;
 
 #[derive(Default)]
 pub struct Out {
@@ -57,13 +57,11 @@ impl Out {
     #[inline(always)]
     pub fn copy(&mut self, block: &[u8], from: usize, to: usize) {
         let count = to - from;
-        let whole = (count + PIECE - 1) / PIECE * PIECE;
         if count <= LONGEST {
-            let source = block.get(from..from + whole);
-            let target = self.bytes.get_mut(self.length..self.length + whole);
+            let source = block.get(from..from + LONGEST);
+            let target = self.bytes.get_mut(self.length..self.length + LONGEST);
             if let (Some(source), Some(target)) = (source, target) {
-                let pieces = target.chunks_exact_mut(PIECE).zip(source.chunks_exact(PIECE));
-                pieces.for_each(|(target, source)| target.copy_from_slice(source));
+                target.copy_from_slice(source);
                 self.length += count;
                 return;
             }
@@ -71,13 +69,17 @@ impl Out {
         self.extend_from_slice(&block[from..to]);
     }
 
-    /// Writes the first bytes of a text of fixed length.
+    /// Has something written into so many bytes, of which the first stay: as many as it returns.
+    ///
+    /// What is written here and not copied to here need not wait until it can be read again.
     #[inline(always)]
-    pub fn short<const N: usize>(&mut self, text: &[u8; N], count: usize) {
+    pub fn write<const N: usize>(&mut self, write: impl FnOnce(&mut [u8; N]) -> usize) {
         if self.bytes.len() < self.length + N {
             self.reserve(N);
         }
-        self.bytes[self.length..self.length + N].copy_from_slice(text);
-        self.length += count.min(N);
+        let room = &mut self.bytes[self.length..self.length + N];
+        if let Ok(room) = room.try_into() {
+            self.length += write(room).min(N);
+        }
     }
 }

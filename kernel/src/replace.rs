@@ -23,9 +23,38 @@ fn name_of(kind: Kind) -> usize {
     }
 }
 
+const LONGEST_MARK: usize = 32;
+
+/// What stands in the place of each kind of thing that is removed, and how long it is.
+static MARKS: [([u8; LONGEST_MARK], usize); 10] = marks();
+
+const fn marks() -> [([u8; LONGEST_MARK], usize); 10] {
+    let mut marks = [([0; LONGEST_MARK], 0); 10];
+    let mut name = 0;
+    while name < NAMES.len() {
+        let parts: [&[u8]; 2] = [NAMES[name], b"-removed"];
+        let mut part = 0;
+        while part < 2 {
+            let mut index = 0;
+            while index < parts[part].len() {
+                let length = marks[name].1;
+                marks[name].0[length] = parts[part][index];
+                marks[name].1 += 1;
+                index += 1;
+            }
+            part += 1;
+        }
+        name += 1;
+    }
+    marks
+}
+
 fn removed(kind: Kind, out: &mut Out) {
-    out.extend_from_slice(NAMES[name_of(kind)]);
-    out.extend_from_slice(b"-removed");
+    let (mark, length) = &MARKS[name_of(kind)];
+    out.write(|text| {
+        *text = *mark;
+        *length
+    });
 }
 
 /// Each byte as two digits.
@@ -43,16 +72,18 @@ const fn pairs() -> [[u8; 2]; 256] {
 
 fn token(name: usize, digest: u64, config: &Config, out: &mut Out) {
     let name = NAMES[name];
-    let mut text = [b'-'; 40];
-    text[..name.len()].copy_from_slice(name);
-    let mut length = name.len() + 1;
-    text[length..length + 6].copy_from_slice(&config.key_id);
-    length += 7;
-    for byte in digest.to_be_bytes() {
-        text[length..length + 2].copy_from_slice(&PAIRS[usize::from(byte)]);
-        length += 2;
-    }
-    out.short(&text, length);
+    out.write(|text: &mut [u8; 40]| {
+        *text = [b'-'; 40];
+        text[..name.len()].copy_from_slice(name);
+        let mut length = name.len() + 1;
+        text[length..length + 6].copy_from_slice(&config.key_id);
+        length += 7;
+        for byte in digest.to_be_bytes() {
+            text[length..length + 2].copy_from_slice(&PAIRS[usize::from(byte)]);
+            length += 2;
+        }
+        length
+    });
 }
 
 /// Given a span and the text in which its places count, writes its replacement.
@@ -142,15 +173,16 @@ const fn octets() -> [[u8; 4]; 256] {
 
 fn quad(address: u32, out: &mut Out) {
     // each octet is written with a byte too many, which the next thing covers
-    let mut text = [0u8; 17];
-    let mut length = 0;
-    for octet in address.to_be_bytes() {
-        let digits = OCTETS[usize::from(octet)];
-        text[length..length + 4].copy_from_slice(&digits);
-        length += usize::from(digits[3]) + 1;
-        text[length - 1] = b'.';
-    }
-    out.short(&text, length - 1);
+    out.write(|text: &mut [u8; 17]| {
+        let mut length = 0;
+        for octet in address.to_be_bytes() {
+            let digits = OCTETS[usize::from(octet)];
+            text[length..length + 4].copy_from_slice(&digits);
+            length += usize::from(digits[3]) + 1;
+            text[length - 1] = b'.';
+        }
+        length - 1
+    });
 }
 
 fn number(value: u32, out: &mut Out) {
@@ -167,21 +199,22 @@ fn groups(address: u128, config: &Config, out: &mut Out) {
     let kept = (address & mask6(bits)) >> 64;
     let kept = kept as u64;
     let count = (64 - kept.trailing_zeros().min(64) as usize + 15) / 16;
-    let mut text = [0u8; 24];
-    let mut length = 0;
-    for index in 0..count {
-        let group = (kept >> (48 - 16 * index) & 0xffff) as usize;
-        let digits = [group >> 12, group >> 8 & 15, group >> 4 & 15, group & 15];
-        let zeros = (group as u16 | 1).leading_zeros() as usize / 4;
-        for &digit in &digits[zeros..] {
-            text[length] = DIGITS[digit];
+    out.write(|text: &mut [u8; 24]| {
+        let mut length = 0;
+        for index in 0..count {
+            let group = (kept >> (48 - 16 * index) & 0xffff) as usize;
+            let digits = [group >> 12, group >> 8 & 15, group >> 4 & 15, group & 15];
+            let zeros = (group as u16 | 1).leading_zeros() as usize / 4;
+            for &digit in &digits[zeros..] {
+                text[length] = DIGITS[digit];
+                length += 1;
+            }
+            text[length] = b':';
             length += 1;
         }
+        // the colon behind the last group is the first of two
         text[length] = b':';
-        length += 1;
-    }
-    // the colon behind the last group is the first of two
-    text[length] = b':';
-    text[length + 1] = b':';
-    out.short(&text, length + if count > 0 { 1 } else { 2 });
+        text[length + 1] = b':';
+        length + if count > 0 { 1 } else { 2 }
+    });
 }
