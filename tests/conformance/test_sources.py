@@ -19,6 +19,7 @@ from agent.backup.sources import CHUNK, DumpReport, RestoreRequest, plugin
 from agent.config.sources import AnySource
 from agent.errors import Art32Error, Code
 from tests.conformance.sources.case import CANARY, Case
+from tests.fixtures.own import children
 
 HERE = Path(__file__).parent / "sources"
 KINDS = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in ("case", "__init__"))
@@ -54,11 +55,6 @@ def require_discreet(error: Art32Error) -> None:
     assert CANARY not in shown
     assert shown[0].islower() or shown[0] in "`0123456789"
     assert not error.sentence.endswith(".")
-
-
-def children() -> set[str]:
-    own = Path(f"/proc/{os.getpid()}/task").glob("*/children")
-    return {number for path in own for number in path.read_text().split()}
 
 
 def test_every_kind_that_can_be_configured_is_in_this_suite() -> None:
@@ -129,15 +125,15 @@ def test_a_dump_without_its_proper_end_is_an_error(
 
 
 def test_leaving_a_dump_early_leaves_no_process_and_no_file(case: Case) -> None:
-    processes, traces = children(), case.traces()
+    processes, traces = set(children()), case.traces()
     with plugin(case.kind).dump(case.config, "") as running:
         assert running.read()
-    assert children() <= processes
+    assert set(children()) <= processes
     assert case.traces() == traces
 
 
 def test_an_exception_within_a_dump_leaves_no_process_and_no_file(case: Case) -> None:
-    processes, traces = children(), case.traces()
+    processes, traces = set(children()), case.traces()
 
     def interrupted() -> None:
         with plugin(case.kind).dump(case.config, "") as running:
@@ -146,21 +142,21 @@ def test_an_exception_within_a_dump_leaves_no_process_and_no_file(case: Case) ->
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert children() <= processes
+    assert set(children()) <= processes
     assert case.traces() == traces
 
 
 def test_a_finished_dump_leaves_nothing(case: Case) -> None:
-    processes, traces = children(), case.traces()
+    processes, traces = set(children()), case.traces()
     dumped(case, case.config)
-    assert children() <= processes
+    assert set(children()) <= processes
     assert case.traces() == traces
 
 
 @pytest.mark.parametrize("share", [0, 0.5, 1])
 def test_a_stream_that_fails_leaves_nothing_at_the_target(case: Case, share: float) -> None:
     (data,), (report,) = dumped(case, case.config)
-    processes, traces = children(), case.traces()
+    processes, traces = set(children()), case.traces()
 
     def stream() -> Iterator[bytes]:
         yield from chunks(data[: int(len(data) * share)])
@@ -169,13 +165,13 @@ def test_a_stream_that_fails_leaves_nothing_at_the_target(case: Case, share: flo
     with pytest.raises(Art32Error) as caught:
         plugin(case.kind).restore(stream(), asked(case, report, case.target))
     assert caught.value.code is Code.CORRUPT
-    assert children() <= processes
+    assert set(children()) <= processes
     assert case.traces() == traces
 
 
 def test_an_interrupted_restore_leaves_nothing_at_the_target(case: Case) -> None:
     (data,), (report,) = dumped(case, case.config)
-    processes, traces = children(), case.traces()
+    processes, traces = set(children()), case.traces()
 
     def stream() -> Iterator[bytes]:
         yield data[: len(data) // 2]
@@ -183,7 +179,7 @@ def test_an_interrupted_restore_leaves_nothing_at_the_target(case: Case) -> None
 
     with pytest.raises(KeyboardInterrupt):
         plugin(case.kind).restore(stream(), asked(case, report, case.target))
-    assert children() <= processes
+    assert set(children()) <= processes
     assert case.traces() == traces
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from agent import compression
 from agent.backup.plaintext import Plaintext
 from agent.errors import Art32Error, Code
+from tests.fixtures.own import children
 
 PLAIN = os.urandom(300_000) + b"text " * 400_000 + os.urandom(100_000)
 
@@ -49,11 +50,7 @@ def _nothing_is_left() -> Iterator[None]:
     threads = threading.active_count()
     yield
     assert threading.active_count() <= threads
-    own = Path(f"/proc/{os.getpid()}/task").glob("*/children")
-    names = [
-        Path(f"/proc/{pid}/comm").read_text() for one in own for pid in one.read_text().split()
-    ]
-    assert "zstd\n" not in names
+    assert "zstd" not in children().values()
 
 
 def expand(data: bytes, *, size: int = len(PLAIN)) -> bytes:

@@ -17,6 +17,7 @@ from agent.backup.sources import DumpReport, RestoreRequest
 from agent.backup.sources import sqlite as plugin
 from agent.config.sources import SQLiteSource
 from agent.errors import Art32Error, Code
+from tests.fixtures.own import open_files
 
 
 def database(path: Path, *, mode: str = "DELETE", rows: int = 1000) -> Path:
@@ -98,20 +99,14 @@ def test_no_name_of_the_copy_is_left_while_it_is_read(tmp_path: Path) -> None:
         assert running.read()
         names = set(os.listdir(tmp_path)) - {"app.db-wal", "app.db-shm"}
         assert names == {"app.db"}
-        links = []
-        for descriptor in os.listdir("/proc/self/fd"):
-            with contextlib.suppress(OSError):
-                links.append(os.readlink(f"/proc/self/fd/{descriptor}"))
-        ours = [link for link in links if str(tmp_path) in link and ".art32-" in link]
+        ours = [link for link in open_files() if str(tmp_path) in link and ".art32-" in link]
         assert ours
         assert all(link.endswith(" (deleted)") for link in ours)
         while running.read():
             pass
         running.finish()
         assert set(os.listdir(tmp_path)) - {"app.db-wal", "app.db-shm"} == {"app.db"}
-    with contextlib.suppress(OSError):
-        links = [os.readlink(f"/proc/self/fd/{each}") for each in os.listdir("/proc/self/fd")]
-        assert not any(str(tmp_path) in link for link in links)
+    assert not any(str(tmp_path) in link for link in open_files())
 
 
 _VICTIM = """

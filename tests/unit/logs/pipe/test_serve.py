@@ -36,7 +36,6 @@ def written(descriptor: int, data: bytes) -> threading.Thread:
     return thread
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("length", [333, 70_000])
 def test_a_writer_that_fills_the_pipe_many_times_is_taken_to_its_end(length: int) -> None:
     """The kernel wakes nobody when a writer fills a pipe that was not empty, and sleeps."""
