@@ -25,6 +25,7 @@ from agent.report import wire
 from agent.report.drain import Drained, drain
 from agent.report.queue import Queue
 from tests.fixtures.rollbar import Rollbar, changed
+from tests.fixtures.waiting import until
 
 
 def run(config: Configuration, *, force: bool = False) -> Drained:
@@ -273,6 +274,7 @@ def test_a_server_that_hangs_is_left_after_a_while(
     rollbar_server.hang.clear()
     done = run(reporting)
     assert (done.sent, done.left, done.why) == (0, 2, "no answer in time")
+    until(lambda: rollbar_server.requests, "the one request, which may be later than that")
     assert len(rollbar_server.requests) == 1
 
 

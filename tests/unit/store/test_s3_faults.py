@@ -80,7 +80,7 @@ def test_a_put_survives_what_passes(
     config: S3Store, between: Proxy, pauses: list[float], fault: str, size: int
 ) -> None:
     between.methods, between.faults = ("PUT",), [TRANSIENT[fault]]
-    put(impatient(config, 3 if "stalled" in fault else 20), "name", bytes(size))
+    put(impatient(config, 5 if "stalled" in fault else 20), "name", bytes(size))
     assert between.seen == ["PUT", "PUT"]
     direct = open_store(config.model_copy(update={"endpoint": between.upstream}))
     assert direct.get("name", limit=size) == bytes(size)
@@ -89,7 +89,7 @@ def test_a_put_survives_what_passes(
 def test_a_slow_transfer_that_makes_progress_is_not_broken_off(
     config: S3Store, between: Proxy, pauses: list[float]
 ) -> None:
-    store = impatient(config, 2)
+    store = impatient(config, 4)
     between.methods, between.faults = ("PUT",), [faulty.SLOW_SEND]
     put(store, "name", bytes(LARGE))
     assert between.seen == ["PUT"]
@@ -122,7 +122,7 @@ def test_after_a_refusal_for_now_a_taken_name_is_still_taken(
 def test_a_get_that_breaks_off_is_repeated(
     config: S3Store, between: Proxy, pauses: list[float], fault: Fault
 ) -> None:
-    store = impatient(config, 3 if fault.stall else 20)
+    store = impatient(config, 5 if fault.stall else 20)
     data = hashlib.shake_256(b"seed").digest(1 << 20)
     put(store, "name", data)
     between.methods, between.path, between.faults = ("GET",), "/name", [fault]
