@@ -39,7 +39,6 @@ pub struct Config {
     pub parameters: Vec<Vec<u8>>,
     parameter_ends: Pairs,
     pub paths: Vec<Vec<u8>>,
-    path_begins: Pairs,
     pub anchors: Anchors,
     pub products: Vec<Vec<u8>>,
     file_types: Vec<u64>,
@@ -103,7 +102,6 @@ impl Config {
             parameters: Vec::new(),
             parameter_ends: Pairs::new(),
             paths: Vec::new(),
-            path_begins: Pairs::new(),
             anchors: Anchors::new(&[], &[]),
             products: Vec::new(),
             file_types: Vec::new(),
@@ -169,8 +167,7 @@ impl Config {
                 self.parameters.push(value.to_vec());
             }
             b'/' => {
-                let (second, third) = (*value.get(1)?, *value.get(2)?);
-                self.path_begins.put(second, third);
+                value.get(2)?;
                 self.paths.push(value.to_vec());
             }
             b'P' => self.products.push(value.to_vec()),
@@ -188,11 +185,6 @@ impl Config {
     #[inline(always)]
     pub fn ends_parameter(&self, before: u8, last: u8) -> bool {
         self.parameter_ends.has(before.to_ascii_lowercase(), last.to_ascii_lowercase())
-    }
-
-    #[inline(always)]
-    pub fn begins_path(&self, second: u8, third: u8) -> bool {
-        self.path_begins.has(second, third)
     }
 
     pub fn leaves(&self, kind: u8) -> bool {
