@@ -156,12 +156,13 @@ def killed_at(one: Site, number: int) -> bool:
     outcome = one.run(*words(one, name), strike_at=number)
     one.require_no_process()
     assert outcome.status in (-signal.SIGKILL, 0), outcome
-    if not os.path.lexists(one.target.with_name(name)):
-        one.done(*words(one, name))
+    if os.path.lexists(one.target.with_name(name)):  # whole, and its run has left something else
+        remove(one, name)
+    one.done(*words(one, name))
     remove(one, name)
     assert one.left_by_restores() == []
     assert list(one.target.parent.iterdir()) == []
-    one.require_no_home_of_the_dead()
+    one.require_no_home()
     return outcome.status != 0
 
 
