@@ -16,7 +16,6 @@ pub struct Line<'a> {
     pub config: &'a Config,
 }
 
-
 macro_rules! places {
     ($($name:ident)*) => {
         impl<'a> Line<'a> {

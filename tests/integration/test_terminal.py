@@ -78,9 +78,8 @@ def on_a_terminal(argv: list[str], asked: bytes, answer: str) -> tuple[int, byte
             piece = os.read(terminal, 4096)
             seen += piece
             if not answered and asked in seen:
-                until(
-                    lambda: not echoes(terminal), "who asks reads"
-                )  # what is typed before is lost
+                # what is typed before is lost
+                until(lambda: not echoes(terminal), "who asks reads")
                 time.sleep(0.3)
                 os.write(terminal, answer.encode() + b"\r")
                 answered = True

@@ -2,9 +2,10 @@
 
 The tree is made by debootstrap once and kept under build/vm; a run makes a disk of it, hands the
 package and `guest.py` over with NoCloud user-data, and reads what the machine says on its serial
-line. With KVM it takes a minute or two, without several. Where it cannot be done it says `units
-not run` and why. `--container` takes systemd-nspawn instead: faster, another kernel's word.
-`--first-boot` boots another machine instead, by what a stack hands over (`first_boot.py`).
+line. QEMU translates, which takes some twenty minutes; `VMTEST_ACCELERATOR=kvm` takes KVM, where
+it works. What cannot be done is said as `units not run`, with the reason. `--container` takes
+systemd-nspawn instead: faster, another kernel's word. `--first-boot` boots another machine instead,
+by what a stack hands over (`first_boot.py`).
 """
 
 from __future__ import annotations
