@@ -168,6 +168,7 @@ class Site:
     repository: Repository
     interpreters: Interpreters
     content: Path
+    sessions: set[int] = field(default_factory=set)
 
     @property
     def directory(self) -> Path:
@@ -209,6 +210,7 @@ class Site:
         """Begin a command line; `more` are fields of `Request`."""
         befalls = {"fault": asdict(fault), "watch_store": True} if fault else {}
         with self.interpreters.start(self._request(arguments, **befalls, **more)) as running:
+            self.sessions.add(running.pid)
             yield running
 
     def run(self, *arguments: str, fault: Fault | None = None, **more: Any) -> Outcome:
@@ -290,15 +292,25 @@ class Site:
             shutil.copytree(its, mine, dirs_exist_ok=True)
 
     def processes(self) -> list[str]:
-        """Return the living processes of this site by name, gpg's agents left out."""
+        """Return the living processes of this site by name, gpg's agents left out.
+
+        A child between fork and exec still has its parent's locks, and the environment of the
+        interpreter: it is known by its session alone.
+        """
         mark = b"HOME=" + os.fsencode(self.directory) + b"\0"
         found = []
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():
                 continue
             with contextlib.suppress(OSError):
-                name = (entry / "comm").read_text().strip()
-                if mark in (entry / "environ").read_bytes() + b"\0" and name != "gpg-agent":
+                # proc_pid_stat(5): state, parent, group and session follow the name in brackets
+                before, _, after = (entry / "stat").read_text().rpartition(")")
+                name = before.partition("(")[2]
+                state, _, _, session = after.split()[:4]
+                if name == "gpg-agent" or state in "ZX":
+                    continue
+                environment = (entry / "environ").read_bytes()
+                if int(session) in self.sessions or mark in environment + b"\0":
                     found.append(name)
         return found
 
