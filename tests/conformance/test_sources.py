@@ -19,7 +19,8 @@ from agent.backup.sources import CHUNK, DumpReport, RestoreRequest, plugin
 from agent.config.sources import AnySource
 from agent.errors import Art32Error, Code
 from tests.conformance.sources.case import CANARY, Case
-from tests.fixtures.own import children
+from tests.fixtures.own import children, descendants
+from tests.fixtures.waiting import runs, until
 
 HERE = Path(__file__).parent / "sources"
 KINDS = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in ("case", "__init__"))
@@ -184,11 +185,12 @@ def test_an_interrupted_restore_leaves_nothing_at_the_target(case: Case) -> None
 
 
 def killed_in_the_middle(kind: str, data: bytes, request: RestoreRequest) -> None:
-    """Restore in a process that dies, without a word, when half of the stream has gone by."""
+    """Restore in a process that dies, without a word, when half of the stream has gone by; return
+    when its programs have ended too, each a moment after the one that had started it."""
 
     def stream() -> Iterator[bytes]:
         yield data[: len(data) // 2]
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGSTOP)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # threads: this child starts its own
@@ -198,7 +200,11 @@ def killed_in_the_middle(kind: str, data: bytes, request: RestoreRequest) -> Non
             plugin(kind).restore(stream(), request)
         finally:
             os._exit(1)
+    assert os.WIFSTOPPED(os.waitpid(child, os.WUNTRACED)[1])
+    programs = descendants(child)
+    os.kill(child, signal.SIGKILL)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    until(lambda: not any(map(runs, programs)), "the end of its programs")
 
 
 def test_what_a_killed_restore_left_is_found_and_discarded(case: Case) -> None:

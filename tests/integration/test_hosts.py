@@ -11,6 +11,7 @@ import pytest
 
 from agent.errors import ExitStatus
 from tests.fixtures.hosts import Estate, Machine
+from tests.fixtures.own import rename_machine
 from tests.fixtures.repository import text
 
 
@@ -211,16 +212,16 @@ def test_a_name_shows_the_key_and_accepts_nothing(directory_estate: Estate) -> N
 
 
 def test_an_enrolment_holds_no_name_of_the_machine_and_no_private_key(
-    directory_estate: Estate,
+    directory_estate: Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import base64
-    import os
 
+    machine = rename_machine(monkeypatch)
     host = directory_estate.host("db1")
     name = host.done("host", "enrol").data["name"]
     data = (directory_estate.directory / "store" / "production" / name).read_bytes()
     payload = base64.b64decode(json.loads(data)["payload"])
-    assert os.uname().nodename.encode() not in payload
+    assert machine not in payload.decode()
     assert b"PRIVATE" not in base64.b64decode(json.loads(payload)["key"])
     assert set(json.loads(payload)) == {
         *("format", "prefix", "host", "identity", "fingerprint", "made", "machine", "key")

@@ -101,7 +101,7 @@ def test_mail_that_the_relay_refused_goes_out_with_the_new_credential(
     site = make_repository(
         f'[[sources]]\nname = "files"\nkind = "directory"\npath = {text(tmp_path)}'
     )
-    world = World(tmp_path, site, {"UNIT": "relay-credential", "PATIENCE": "15"})
+    world = World(tmp_path, site, {"UNIT": "relay-credential", "PATIENCE": "90"})
     world.tool("postqueue", f'exec /usr/sbin/postqueue -c {postfix} "$@"')
     world.tool("systemctl", f'[ "$*" = "restart relay-credential" ]; touch {relay.flag}')
     for number in range(3):
@@ -112,7 +112,7 @@ def test_mail_that_the_relay_refused_goes_out_with_the_new_credential(
                 str(postfix),
                 "-f",
                 "shop@example.org",
-                "anna@example.net",
+                "anna.canary@example.net",
             ],
             input=f"Subject: {number}\n\nhello\n",
             text=True,
@@ -128,4 +128,4 @@ def test_mail_that_the_relay_refused_goes_out_with_the_new_credential(
     until(deferred, "the relay defers all three")
     done = world.mends("mail-stuck")
     assert len(relay.taken) == 3
-    assert "anna" not in done.stdout + done.stderr
+    assert "anna.canary" not in done.stdout + done.stderr

@@ -331,8 +331,9 @@ def test_a_damaged_backup_is_replaced_by_a_good_one_and_kept(files: World) -> No
     files.site.back_up("files")
     (damaged,) = files.site.backup_directories("files")
     segment = next(path for path in damaged.iterdir() if path.name.startswith("00000-"))
+    data = segment.read_bytes()
     segment.chmod(0o600)
-    segment.write_bytes(segment.read_bytes()[:-1] + b"\0")
+    segment.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     files.mends("backup-suspect")
     assert damaged.exists()
     assert len(files.site.backup_directories("files")) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -115,12 +116,12 @@ def test_a_restorers_private_keys_are_counted(tmp_path: Path, keys: Keys) -> Non
 def test_a_private_half_that_is_elsewhere_does_not_count(tmp_path: Path, keys: Keys) -> None:
     assert private.decrypting_parts(keys.operations.home)
     for grip in (keys.operations.home / "private-keys-v1.d").iterdir():
-        grip.rename(tmp_path / grip.name)
+        shutil.move(grip, tmp_path)
     try:
         assert private.decrypting_parts(keys.operations.home) == frozenset()
     finally:
         for grip in tmp_path.glob("*.key"):
-            grip.rename(keys.operations.home / "private-keys-v1.d" / grip.name)
+            shutil.move(grip, keys.operations.home / "private-keys-v1.d")
 
 
 @pytest.mark.parametrize("holder", ["operations", "host"])

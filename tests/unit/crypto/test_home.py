@@ -52,14 +52,20 @@ def test_a_home_ends_when_the_block_fails() -> None:
     assert not home.path.exists()
 
 
-def test_the_home_of_a_killed_process_is_swept_by_the_next() -> None:
+def test_the_home_of_a_killed_process_is_swept_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = (
         "import time\n"
-        "from agent.crypto.home import isolated_home\n"
-        "with isolated_home() as home:\n"
+        "from pathlib import Path\n"
+        "from agent.crypto import home as module\n"
+        f"module._parent = lambda: Path({str(tmp_path)!r})\n"
+        "with module.isolated_home() as home:\n"
         "    print(home.path, flush=True)\n"
         "    time.sleep(60)\n"
     )
+    # elsewhere any other process of art32 may be the next
+    monkeypatch.setattr(module, "_parent", lambda: tmp_path)
     child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     left = Path(child.stdout.readline().strip())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from agent.report import item
 from agent.report.drain import drain, token
 from agent.report.text import Masker
 from agent.report.wire import Wire
+from tests.fixtures.own import rename_machine
 from tests.fixtures.rollbar import TOKEN, Rollbar
 
 HOME = "/home"
@@ -29,9 +29,12 @@ CANARIES = {
     "secret": "kan4r13nv0g3l-s3cr3t-t0k3n",
     "path": f"{HOME}/kanarienvogel/kunden.csv",
     "url": "https://example.org/reset?token=kan4r13nv0g3l&user=kanarienvogel",
-    "number": "4917700112233",
+    "number": "491770011223344",
 }
-TELLING = ("kanarienvogel", "203.0.113", "2001:db8", "kan4r13n", "kunden", "0112233", "example.org")
+TELLING = (
+    *("kanarienvogel", "203.0.113", "2001:db8", "kan4r13n", "kunden", "example.org"),
+    "7700112233",  # as long as this no hash holds it by chance
+)
 
 
 @pytest.fixture
@@ -231,9 +234,14 @@ def test_neither_proxy_nor_netrc_nor_redirection_gets_the_token(
 
 
 def test_the_name_of_the_machine_is_not_the_name_of_the_host(
-    reporting: Configuration, rollbar_server: Rollbar, masker: Masker
+    reporting: Configuration,
+    rollbar_server: Rollbar,
+    masker: Masker,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    machine = rename_machine(monkeypatch)
     report.trial(reporting)
     send(reporting, masker)
     assert rollbar_server.items[0]["server"] == {"host": "db1"}
-    assert os.uname().nodename not in rollbar_server.everything()
+    for name in (machine, "kanarienvogel-laptop"):
+        assert name not in rollbar_server.everything()

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agent import clock
 from agent.config.logs_scan import Scan
 from agent.logs.scan import Scanner, open_scanner
 from agent.logs.scan.bans import STOPPED, BanList
@@ -12,6 +14,13 @@ from agent.logs.scan.publish import publish, read_findings, read_state
 
 SSH = "{} web1 sshd[9]: Failed password for root from {} port 1 ssh2\n"
 PROXY = "10.0.0.9"
+
+
+@pytest.fixture(autouse=True)
+def _one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test run over the end of a day or of a minute."""
+    now = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: now)
 
 
 def settings(directory: Path, **more: Any) -> Scan:
@@ -27,8 +36,6 @@ def settings(directory: Path, **more: Any) -> Scan:
 
 
 def attack(scanner: Scanner, *addresses: str, form: Any = "syslog", again: int = 5) -> None:
-    from agent import clock
-
     now = clock.iso(clock.now())
     for address in addresses:
         scanner.feed(
@@ -110,10 +117,6 @@ def test_more_than_50_in_a_minute_stop_all_banning_until_a_person_has_looked(
 def test_a_ban_is_over_after_its_time_and_an_old_log_bans_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from datetime import timedelta
-
-    from agent import clock
-
     chosen = settings(tmp_path, minutes=10)
     scanner = open_scanner(chosen)
     attack(scanner, "203.0.113.7")
