@@ -1,6 +1,8 @@
 """Fixtures that all tests share live in `tests/fixtures`, one file for each kind of server."""
 
+import os
 import resource
+import tempfile
 
 from hypothesis import settings
 
@@ -30,3 +32,7 @@ settings.load_profile("art32")
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 enough = 4096 if hard == resource.RLIM_INFINITY else min(4096, hard)
 resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, enough), hard))
+
+# the address of a socket is short, unix(7): what tests make stands below /tmp where TMPDIR is long
+if len(tempfile.gettempdir()) > len("/var/tmp"):
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/tmp")

@@ -50,11 +50,11 @@ class Events:
                 came.set()
 
         wanted = [events.FileCreatedEvent, events.FileMovedEvent, events.FileDeletedEvent]
-        observer = Observer()
-        for directory in self._directories:
-            with contextlib.suppress(OSError):  # not there yet, or too many watches
-                observer.schedule(Handler(), str(directory), event_filter=wanted)
         try:
+            observer = Observer()
+            for directory in self._directories:
+                with contextlib.suppress(OSError):  # not there yet, or too many watches
+                    observer.schedule(Handler(), str(directory), event_filter=wanted)
             observer.start()
         except OSError as error:  # more instances of inotify than the kernel allows a user
             output.say(

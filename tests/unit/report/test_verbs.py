@@ -111,7 +111,8 @@ def test_nothing_about_a_report_changes_how_a_verb_ends(
 def test_a_failing_check_is_reported_and_one_that_warns_is_not(
     agent_toml: Path, reporting: Configuration, rollbar_server: Rollbar
 ) -> None:
-    reporting.state_directory.mkdir(mode=0o755)
+    reporting.state_directory.mkdir()
+    reporting.state_directory.chmod(0o755)
     art32("--config", str(agent_toml), "health", "own_files")
     assert not (reporting.state_directory / "report").exists()  # a part is no look at the host
     art32("--config", str(agent_toml), "health")

@@ -103,7 +103,8 @@ def test_a_directory_on_a_disk_is_refused(directory: Path) -> None:
 
 
 def test_a_directory_or_a_key_that_others_may_read_is_refused(directory: Path) -> None:
-    directory.mkdir(mode=0o755)
+    directory.mkdir()
+    directory.chmod(0o755)
     with pytest.raises(Art32Error, match="open to others"):
         SharedKeys(directory)
     directory.chmod(0o700)

@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from agent import files
 from agent.config.logs_scan import Scan, Watch
+from agent.errors import ExitStatus
 from agent.logs import watch
 from agent.logs.scan.publish import read_findings
 from agent.logs.scan.rules import load
@@ -331,3 +334,26 @@ def test_systemd_hears_that_it_follows_that_it_lives_and_that_it_stops(
         watch.run(place.scan, place.watch, stop=threading.Event(), once=True)
         said = [heard.recv(200) for _ in range(4)]
     assert said == [b"READY=1", b"WATCHDOG=1", b"STATUS=following 1 files", b"STOPPING=1"]
+
+
+def test_where_the_kernel_watches_no_more_for_a_user_the_clock_does(place: Place) -> None:
+    place.write(3)
+    file = place.scan.directory.parent / "agent.toml"
+    file.write_text(
+        f'host = "web1"\nstate_directory = "{place.scan.directory}"\n'
+        f'[store]\nkind = "directory"\npath = "{file.parent}"\n'
+        f'[logs.scan]\ndirectory = "{place.scan.directory}"\n'
+        f'[[logs.watch.files]]\npath = "{place.log}"\n'
+    )
+    # a namespace of its own, in which nobody has an instance of inotify(7) left
+    alone = ["unshare", "--user", "--map-root-user", "sh", "-c"]
+    alone += ['echo 0 >/proc/sys/user/max_inotify_instances && exec "$@"', "sh"]
+    if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no namespace of users is to be had here")
+    watch_once = ["-m", "agent", "--config", str(file), "logs", "watch", "--once"]
+    done = subprocess.run(
+        [*alone, sys.executable, *watch_once], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == ExitStatus.WARNINGS, done.stderr
+    assert "the kernel gives no word of renamed logs" in done.stderr
+    assert done.stdout.startswith("3 lines today")
