@@ -31,14 +31,20 @@ def following(
     wal_hosts: Sequence[str],
     at: datetime | None,
     note: Callable[[str], None],
+    *,
+    until: int | None = None,
 ) -> Iterator[Recovery]:
     """Hold what takes a base backup of a host on along the log that it, or any of `wal_hosts` in
     its place, has shipped.
 
     `note` is told of other hosts that have shipped the log of the same cluster, when nobody has
-    said whose it is to be. Raise CORRUPT when the details do not say which log that is.
+    said whose it is to be. `until` is a position (LSN) whose segment is the last to be given, as
+    if the log ended there; segments without which the base backup is of no use are given in any
+    case. Raise CORRUPT when the details do not say which log that is.
     """
-    system_id = int(needed(details).system_id)
+    wal = needed(details)
+    system_id = int(wal.system_id)
+    last = None if until is None else max(until, names.parse_position(wal.stop))
     archive = place.open_archive(config.store)
     with identity.reader(config) as reader:
         opener = Opener(
@@ -58,9 +64,16 @@ def following(
                 )
         log = Fetcher(archive, opener, wal_hosts or (host,), system_id=system_id)
 
+        def beyond(name: names.Name) -> bool:
+            if last is None or name.kind is names.Kind.HISTORY:
+                return False
+            return name.start(wal.segment_bytes) > last
+
         def fetch(text: str) -> Bytes | None:
             name = names.parse(text)
-            found = log.fetch(system_id, name) if name is not None else None
+            if name is None or beyond(name):
+                return None
+            found = log.fetch(system_id, name)
             return found.content.view if found is not None else None
 
         yield Recovery(fetch, at=at, owner=owner(config))

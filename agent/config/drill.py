@@ -27,7 +27,8 @@ class DrillCheck(Section):
         None,
         min_length=1,
         description="Of a source of all databases: the one of which this is asked; without it, of "
-        "each that has no table of its own.",
+        "each that has no table of its own. Of a base backup: the database that the queries are "
+        "for.",
         examples=["crm"],
     )
     assertions: tuple[str, ...] = Field(
@@ -116,3 +117,8 @@ class Drill(Section):
         own = [one for one in mine if one.database is not None and one.database == database]
         general = [one for one in mine if one.database is None]
         return next(iter([*own, *general]), DrillCheck(source=source, host=host))
+
+    def databases(self, host: str, source: str, *, this_host: str) -> list[DrillCheck]:
+        """Return what single databases of the source of a host must show."""
+        places = ((one, (one.host or this_host, one.source)) for one in self.checks)
+        return [one for one, place in places if place == (host, source) and one.database]

@@ -123,7 +123,7 @@ class _Source:
             failed.warnings += record.finished(self._ledger, failed, failed.word)
             return [failed]
         number = len(parts) + _lacking(chosen)
-        occasion = Occasion(campaign, number, self._until(chosen), self._known)
+        occasion = Occasion(campaign, number, self._following(chosen), self._known)
         fresh = self._fresh()
         results = []
         for backup in parts:
@@ -163,10 +163,11 @@ class _Source:
         last = {one.id: one.at for one in self._known}
         return min(self._good, key=lambda unit: min(last.get(b.id, _NEVER) for b in unit.backups))
 
-    def _until(self, chosen: Sequence[Backup]) -> datetime | None:
-        """Return when the next good backup after the chosen one was stored."""
+    def _following(self, chosen: Sequence[Backup]) -> Unit | None:
+        """Return the next good backup after the chosen one."""
         stored = max(backup.stored_at for backup in chosen)
-        return min((unit.stored_at for unit in self._good if unit.stored_at > stored), default=None)
+        later = (unit for unit in self._good if unit.stored_at > stored)
+        return min(later, key=lambda unit: unit.stored_at, default=None)
 
     def _fresh(self) -> Check | None:
         """Look whether the newest good backup is recent, whichever is drilled; not of a source that

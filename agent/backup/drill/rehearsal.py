@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from agent import clock, output
-from agent.backup import restore
-from agent.backup.catalog import Backup
+from agent.backup import recovery, restore
+from agent.backup.catalog import Backup, Unit
 from agent.backup.drill import place, record
 from agent.backup.drill.engines import Check, Engine, kind
 from agent.backup.drill.record import Drilled
 from agent.backup.manifest import Details
-from agent.backup.sources import RestoreRequest
+from agent.backup.sources import Reached, Recovery, RestoreRequest
+from agent.backup.wal import names as wal_names
 from agent.config.drill import DrillCheck
 from agent.config.model import Configuration
 from agent.errors import Art32Error, Code, Interrupted
@@ -32,20 +33,26 @@ _CLOCKS_DIFFER = timedelta(minutes=10)
 class Occasion:
     """What a drill belongs to and is judged by, besides its backup.
 
-    `campaign` and `parts` as in the record. `until` is when the next good backup was stored, None
-    for the newest. `known` are the earlier drills of this source.
+    `campaign` and `parts` as in the record. `following` is the next good backup, None for the
+    newest. `known` are the earlier drills of this source.
     """
 
     campaign: str
     parts: int = 1
-    until: datetime | None = None
+    following: Unit | None = None
     known: tuple[Drilled, ...] = ()
+
+    @property
+    def until(self) -> datetime | None:
+        """When the time of the backup ended: a next one was stored."""
+        return None if self.following is None else self.following.stored_at
 
 
 @dataclass
 class Rehearsal:
     """What a drill has shown. Seconds of wall time by phase; `loss` are the seconds between the
-    newest row and the end of the backup's time, None where no query for it is configured.
+    newest row and the end of the backup's time, the most of all databases, None where no query for
+    it is configured.
     `backup` is None where there was none to drill. `member` is for the screen, `recorded` is what
     the ledger got."""
 
@@ -123,11 +130,12 @@ def rehearse(
         with place.held(config.drill.directory) as directory:
             drill = _Drill(config, store, ledger, occasion, done)
             try:
-                wanted = drill.run(backup, directory, progress)
+                asked = drill.run(backup, directory, progress)
             except Art32Error as error:
                 raise place.explained(directory, error) from error
-        if wanted.maximum_minutes is not None:
-            within = done.total <= wanted.maximum_minutes * 60
+        limits = [one.maximum_minutes for one in asked if one.maximum_minutes is not None]
+        if limits:
+            within = done.total <= min(limits) * 60
             done.checks.append(Check("time", within, output.duration(done.total)))
     except Art32Error as error:
         done.error = error
@@ -156,7 +164,9 @@ class _Drill:
     occasion: Occasion
     done: Rehearsal
 
-    def run(self, backup: Backup, directory: Path, progress: Callable[[int], None]) -> DrillCheck:
+    def run(
+        self, backup: Backup, directory: Path, progress: Callable[[int], None]
+    ) -> list[DrillCheck]:
         """Restore into an engine in a directory, look at what came back, and return what it had to
         show."""
         done, user = self.done, self.config.restore.engine_user
@@ -171,12 +181,14 @@ class _Drill:
                 engine = stack.enter_context(kind(details.kind).engine(directory, user, details))
                 done.seconds["engine"] = clock.monotonic() - started
                 engines.append((engine, details))
+                log = stack.enter_context(self._log(backup, details))
                 return RestoreRequest(
                     target=engine.target,
                     facts=details.facts,
                     # on a server that is confined, empty and thrown away the dump may be its master
                     allow_superuser=True,
                     engine_user=user,
+                    recovery=log,
                     thrown_away=True,
                 )
 
@@ -188,29 +200,60 @@ class _Drill:
             done.plain_bytes = restored.plain_bytes
             done.warnings += restored.warnings
             self._origin(backup, details)
-            wanted = self._wanted(details)
+            asked = self._asked(details)
             started = clock.monotonic()
-            done.checks += engine.examine(details, wanted)
-            newest = engine.newest_row(wanted)
+            newest = []
+            for wanted in asked:
+                done.checks += engine.examine(details, wanted)
+                newest.append(engine.newest_row(wanted))
             done.seconds["checks"] = clock.monotonic() - started
-            if newest is not None:
-                self._loss(newest, wanted)
-        return wanted
+            for moment, wanted in zip(newest, asked, strict=True):
+                if moment is not None:
+                    self._loss(moment, wanted)
+        return asked
 
-    def _wanted(self, details: Details) -> DrillCheck:
+    @contextlib.contextmanager
+    def _log(self, backup: Backup, details: Details) -> Iterator[Recovery | None]:
+        """Hold the log that a base backup follows: of the newest all there is, of an older one up
+        to where the next began, so that each drill shows a stretch of its own."""
+        if details.kind != recovery.KIND:
+            yield None
+            return
+        until = None
+        if self.occasion.following is not None:
+            manifest = self.occasion.following.backups[0].manifest
+            wal = manifest.wal if manifest is not None else None
+            if wal is not None and wal.system_id == recovery.needed(details).system_id:
+                until = wal_names.parse_position(wal.stop)
+        note = self.done.warnings.append
+        with recovery.following(
+            self.config, details, backup.place.host, (), None, note, until=until
+        ) as log:
+            # the engine's user keeps what will be thrown away
+            yield replace(log, owner=None, reached=self._followed)
+
+    def _followed(self, reached: Reached) -> None:
+        last = f"its last transaction is of {reached.last}" if reached.last else "no transaction"
+        self.done.checks.append(Check("log", True, f"followed to {reached.position}: {last}"))
+
+    def _asked(self, details: Details) -> list[DrillCheck]:
+        """Return what the restored data must show; of a whole server first of itself, then of each
+        of its databases."""
+        host, source, this_host = self.done.host, self.done.source, self.config.host
         _, colon, database = details.member.partition(":")
-        return self.config.drill.check(
-            self.done.host,
-            self.done.source,
-            this_host=self.config.host,
-            database=database if colon else None,
+        check = self.config.drill.check(
+            host, source, this_host=this_host, database=database if colon else None
         )
+        if details.kind != recovery.KIND:
+            return [check]
+        return [check, *self.config.drill.databases(host, source, this_host=this_host)]
 
     def _loss(self, newest: datetime, wanted: DrillCheck) -> None:
         """Measure what would have been lost had the live server ended just before the next backup,
         or, of the newest one, had it ended now."""
         end = self.occasion.until or clock.now()
-        loss = self.done.loss = (end - newest).total_seconds()
+        loss = (end - newest).total_seconds()
+        self.done.loss = loss if self.done.loss is None else max(loss, self.done.loss)
         shown = f"the newest row is of {clock.iso(newest)}"
         if newest - clock.now() > _CLOCKS_DIFFER:
             good, shown = False, f"{shown}, which is to come"

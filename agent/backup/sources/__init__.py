@@ -48,17 +48,30 @@ class Dump(Protocol):
 
 
 @dataclass(frozen=True)
+class Reached:
+    """How far a recovery came, in the words of the server that did it: `last` is the time of the
+    last transaction, in UTC, None where the log held none."""
+
+    how: str
+    last: str | None
+    position: str
+    timeline: int
+
+
+@dataclass(frozen=True)
 class Recovery:
     """What takes a base backup on to a later point: the write-ahead log of its server.
 
     `fetch` is given the name of a file and returns its bytes, or None when the archive, asked, has
     none of it; it raises when it cannot tell, and when what is there is not to be trusted. `at` is
-    the moment to stop at, None for the end of the log. The result belongs to `owner`.
+    the moment to stop at, None for the end of the log. The result belongs to `owner`, None leaves
+    it to the engine's user; `reached` is told how far the log was followed.
     """
 
     fetch: Callable[[str], Bytes | None]
     at: datetime | None = None
     owner: str | None = None
+    reached: Callable[[Reached], object] = lambda _: None
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,17 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from agent import files, redact, run, sandbox
-from agent.backup.sources import RestoreRequest, _basebackup_server, _directory_restore
+from agent.backup.sources import (
+    Reached,
+    RestoreRequest,
+    _basebackup_server,
+    _directory_restore,
+)
 from agent.backup.sources import _postgresql_client as client
 from agent.backup.sources._process import pump
 from agent.backup.sources._tar import OTHER, QUOTING, TIMES, Messages
@@ -37,7 +43,7 @@ def check(request: RestoreRequest) -> Path:
             "with pg_dump",
         )
     path = _directory_restore.check(request)
-    _programs(request)
+    programs_for(request.facts)
     return path
 
 
@@ -51,9 +57,10 @@ def discard(request: RestoreRequest) -> None:
     _directory_restore.discard(request)
 
 
-def _programs(request: RestoreRequest) -> Path:
-    """Return the directory of the server's own version; another one cannot read its files."""
-    version = str(request.facts.get("server_version", ""))
+def programs_for(facts: Mapping[str, Any]) -> Path:
+    """Return the directory of the programs of the server's own version, as the backup's details
+    name it: no other can read its files. Raise TOOL_MISSING."""
+    version = str(facts.get("server_version", ""))
     major = int(version) // 10000 if version.isdigit() else 0
     path = Path(f"/usr/lib/postgresql/{major}/bin")
     if os.access(path / "postgres", os.X_OK):
@@ -78,7 +85,7 @@ def restore(stream: Iterator[bytes], request: RestoreRequest) -> str:
     moment asked for, RECOVERY_FAILED, and what fetching the log raises. Nothing is left then.
     """
     path = check(request)
-    programs = _programs(request)
+    programs = programs_for(request.facts)
     temporary = _directory_restore.unfinished(request)
     data, feed = temporary / _DATA, temporary / _FEED
     try:
@@ -92,6 +99,7 @@ def restore(stream: Iterator[bytes], request: RestoreRequest) -> str:
         sentence = f"the base backup is unpacked to `{path}` and has not followed its log"
         if request.recovery is not None:
             reached = _basebackup_server.recover(programs, data, feed, request, request.recovery)
+            request.recovery.reached(reached)
             owner = _give_away(data, request.recovery.owner)
             sentence = _sentence(path, programs, reached, owner)
         _directory_restore.sync(path.parent)
@@ -171,9 +179,7 @@ def _give_away(data: Path, owner: str | None) -> str | None:
     return owner
 
 
-def _sentence(
-    path: Path, programs: Path, reached: _basebackup_server.Reached, owner: str | None
-) -> str:
+def _sentence(path: Path, programs: Path, reached: Reached, owner: str | None) -> str:
     start = f"{programs}/pg_ctl -D {shlex.quote(str(path))} -l {shlex.quote(f'{path}.log')} start"
     if owner is not None:
         start = f"runuser -u {owner} -- {start}"

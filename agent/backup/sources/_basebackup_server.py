@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agent import clock, redact, run, sandbox
-from agent.backup.sources import Recovery, RestoreRequest, _recovery_feed
+from agent.backup.sources import Reached, Recovery, RestoreRequest, _recovery_feed
 from agent.errors import Art32Error, Code
 
 _SHORT_SECONDS = 600.0
@@ -103,16 +103,6 @@ _TOO_SHORT = "recovery ended before configured recovery target was reached"
 _TOO_EARLY = "requested recovery stop point is before consistent recovery point"
 _NO_ROOM = "No space left on device"
 _LOUD = re.compile(r"FATAL|PANIC|ERROR")
-
-
-@dataclass(frozen=True)
-class Reached:
-    """How far a recovery came: `last` is the time of the last transaction, in UTC."""
-
-    how: str
-    last: str | None
-    position: str
-    timeline: int
 
 
 @dataclass
