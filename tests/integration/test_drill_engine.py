@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -16,6 +17,7 @@ import pytest
 
 from agent.errors import Code
 from tests.fixtures.databases import MariaDBServer, PostgreSQLServer
+from tests.fixtures.recovery import World
 from tests.fixtures.repository import MakeRepository, Repository, text
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="units of a drill run as root")
@@ -91,10 +93,9 @@ def site(
     return made
 
 
-@pytest.mark.slow
-def test_each_kind_is_drilled_by_a_process_that_may_make_no_room(
-    site: Repository, place: Path
-) -> None:
+@contextlib.contextmanager
+def serving(site: Repository, place: Path) -> Iterator[None]:
+    """Have the other process listen at its door."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(str(place / "door"))
         listener.listen()
@@ -102,16 +103,46 @@ def test_each_kind_is_drilled_by_a_process_that_may_make_no_room(
         argv = [sys.executable, "-c", PASS, passed, "--config", str(site.config_file)]
         service = subprocess.Popen([*argv, "drill", "engine"], pass_fds=[listener.fileno()])
     try:
-        done = drill(site, place)
+        yield
     finally:
         service.kill()
         service.wait()
+
+
+@pytest.mark.slow
+def test_each_kind_is_drilled_by_a_process_that_may_make_no_room(
+    site: Repository, place: Path
+) -> None:
+    with serving(site, place):
+        done = drill(site, place)
     assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads(done.stdout)["data"]
     assert len(results) == 4
     for result in results:
         assert result["checks"], result
         assert all(check["good"] for check in result["checks"]), result
+    assert list((place / "engines").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_so_is_a_whole_server(world: World, place: Path) -> None:
+    world.server.sql("INSERT INTO t VALUES (1, now())")
+    world.site.back_up("server")
+    world.server.sql("INSERT INTO t VALUES (2, now())")
+    world.ship()
+    with world.site.config_file.open("a") as config:
+        config.write(
+            f"\n[drill]\ndirectory = {text(place / 'engines')}\n[[drill.checks]]\n"
+            'source = "server"\ndatabase = "postgres"\n'
+            'assertions = ["SELECT count(*) = 2 FROM t"]\n'
+        )
+    with serving(world.site, place):
+        done = drill(world.site, place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (result,) = json.loads(done.stdout)["data"]
+    shown = {one["name"]: one["good"] for one in result["checks"]}
+    names = ["freshness", "log", "amcheck", "assertion 1"]
+    assert shown == dict.fromkeys(names, True)
     assert list((place / "engines").iterdir()) == []
 
 

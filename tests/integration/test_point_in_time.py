@@ -131,16 +131,6 @@ def test_a_whole_server_takes_no_options_of_a_single_database(
     assert "a base backup is a whole server" in done.stderr
 
 
-def test_a_drill_compares_the_files_with_the_servers_manifest(world: World, targets: Path) -> None:
-    world.site.back_up("server")
-    config = world.site.config_file
-    config.write_text(config.read_text() + f'[drill]\ndirectory = "{targets}/drills"\n')
-    done = world.art32("drill", "run", "server")
-    assert done.returncode in (0, 20), done.stdout + done.stderr
-    assert "every file is the one of the server's manifest" in done.stdout
-    assert "not followed in a drill" in done.stdout
-
-
 def test_a_server_with_tablespaces_has_no_base_backup(world: World) -> None:
     with short_directory() as place:
         world.server.sql(f"CREATE TABLESPACE elsewhere LOCATION '{place}'")

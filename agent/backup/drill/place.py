@@ -13,8 +13,9 @@ from agent import files, output
 from agent.backup.manifest import Details
 from agent.errors import Art32Error, Code
 
-#: Servers, with the bytes that an empty one takes.
-_SERVERS = {"postgresql": 96 << 20, "mysql": 256 << 20}
+#: Servers, with the bytes that an empty one takes; of a whole one, the log that it follows.
+_SERVERS = {"postgresql": 96 << 20, "mysql": 256 << 20, "basebackup": 128 << 20}
+_DUMPS = ("postgresql", "mysql")
 _FULL = 4 << 20
 _LOCKS = "????????.lock"
 
@@ -50,8 +51,8 @@ def held(directory: Path) -> Iterator[Path]:
 def require_room(directory: Path, details: Details) -> None:
     """Raise DISK when a backup cannot find room there: a server needs some to begin with, and the
     values in a dump are at least half as large in its tables."""
-    database = details.kind in _SERVERS
-    needed = details.plain_bytes // 2 + _SERVERS[details.kind] if database else details.plain_bytes
+    data = details.plain_bytes // 2 if details.kind in _DUMPS else details.plain_bytes
+    needed = data + _SERVERS.get(details.kind, 0)
     free = shutil.disk_usage(directory).free
     if free < needed:
         raise _too_small(directory, f"it needs {output.size(needed)} and has {output.size(free)}")

@@ -24,7 +24,6 @@ _PROGRAMS = {
     "mysql": ("mariadbd", "mariadb-install-db", "mariadb"),
     "sqlite": ("sqlite3",),
     "directory": ("tar",),
-    "basebackup": ("tar",),
 }
 _SERVERS = ("postgres", "mariadbd", "mysqld")
 _ENGINES = {"postgresql": "PostgreSQL", "mysql": "MariaDB", "sqlite": "sqlite3", "directory": "tar"}
@@ -61,6 +60,8 @@ def _engines(config: Configuration, records: list[Record]) -> Iterator[Finding]:
     """Look for the programs of each engine: those of kinds that are drilled here must be there."""
     needed = {str(one.facts.get("kind")) for one in records if one.event == record.DRILLED}
     needed |= {source.kind for source in config.sources}
+    if "basebackup" in needed:
+        needed.add("postgresql")
     there = {kind: _missing(kind) is None for kind in _ENGINES}
     for kind in sorted(needed & set(_ENGINES)):
         if (program := _missing(kind)) is not None:
