@@ -38,12 +38,6 @@ SHOP = """
 """
 
 
-@pytest.fixture
-def root_only() -> None:
-    if os.geteuid() != 0:
-        pytest.skip("a confined PostgreSQL needs root: it refuses the only uid of a user namespace")
-
-
 def art32(site: Repository, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "agent", "--config", str(site.config_file), *arguments]
     return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
@@ -65,7 +59,6 @@ def shop(
     )
 
 
-@pytest.mark.usefixtures("root_only")
 def test_a_good_backup_passes_and_nothing_of_the_engine_is_left(
     postgresql: PostgreSQLServer, make_repository: MakeRepository, engines: Path
 ) -> None:
@@ -102,7 +95,6 @@ def test_a_good_backup_passes_and_nothing_of_the_engine_is_left(
     assert art32(site, "drill", "status").returncode == 14  # the keys have never answered
 
 
-@pytest.mark.usefixtures("root_only")
 @pytest.mark.parametrize(
     ("checks", "said"),
     [
@@ -143,7 +135,6 @@ def test_what_is_asked_and_not_shown_fails_the_drill(
     assert list(engines.iterdir()) == []
 
 
-@pytest.mark.usefixtures("root_only")
 def test_a_hostile_dump_reaches_nothing_but_its_own_engine(
     postgresql: PostgreSQLServer, make_repository: MakeRepository, engines: Path, tmp_path: Path
 ) -> None:
@@ -175,7 +166,6 @@ def test_a_hostile_dump_reaches_nothing_but_its_own_engine(
     assert not trace.exists()
 
 
-@pytest.mark.usefixtures("root_only")
 def test_of_all_databases_each_is_drilled_and_each_must_pass(
     make_repository: MakeRepository, engines: Path
 ) -> None:
@@ -204,7 +194,6 @@ def test_of_all_databases_each_is_drilled_and_each_must_pass(
     assert art32(site, "--output", "json", "health", "backups").returncode in (14, 20)
 
 
-@pytest.mark.usefixtures("root_only")
 def test_a_backup_of_mariadb_is_loaded_read_and_counted(
     mariadb: MariaDBServer, make_repository: MakeRepository, engines: Path
 ) -> None:
@@ -403,7 +392,6 @@ def standing(site: Repository, source: str) -> object:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("root_only")
 def test_one_database_that_fails_is_hidden_by_no_other_of_its_set(
     postgresql: PostgreSQLServer, make_repository: MakeRepository, engines: Path
 ) -> None:

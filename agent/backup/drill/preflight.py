@@ -75,14 +75,6 @@ def _engines(config: Configuration, records: list[Record]) -> Iterator[Finding]:
     names = ", ".join(_ENGINES[kind] for kind, good in there.items() if good)
     absent = ", ".join(_ENGINES[kind] for kind, good in there.items() if not good)
     yield Finding("engines", True, f"{names or 'none'}{f'; not {absent}' if absent else ''}")
-    if os.geteuid() != 0 and needed & {"postgresql", "mysql"}:
-        yield Finding(
-            "engines",
-            None,
-            "drills of PostgreSQL and MariaDB need root: their servers refuse an ordinary user's "
-            "confinement",
-            "run `art32 drill run` as root: the servers still run as `restore.engine_user`",
-        )
 
 
 def _missing(kind: str) -> str | None:

@@ -121,15 +121,15 @@ def engine(place: Path, user: str, details: Details) -> Iterator[MariaDB]:
     install = [run.find("mariadb-install-db", package="mariadb-server"), *options]
     # --force: without a network its look-up of the machine's own name fails
     install += ["--auth-root-authentication-method=normal", "--skip-test-db", "--force"]
-    done = run.run(sandbox.confined(install, user=user, writable=place), timeout=START_SECONDS)
+    confined = sandbox.confined(install, user=user, writable=place, refuses_root=True)
+    done = run.run(confined, timeout=START_SECONDS)
     if done.returncode != 0:
         said = redact.diagnostic(done.stderr)
         raise Art32Error(Code.DRILL_FAILED, f"the throw-away server cannot be made: {said}")
     argv = [run.find("mariadbd", package="mariadb-server"), *options, *_SETTINGS]
     argv += [f"--socket={place}/s", f"--pid-file={place}/pid"]
-    with run.Process(
-        sandbox.confined(argv, user=user, writable=place), stdout=run.DEVNULL
-    ) as process:
+    confined = sandbox.confined(argv, user=user, writable=place, refuses_root=True)
+    with run.Process(confined, stdout=run.DEVNULL) as process:
         server = MariaDB(place, user, _name(details))
         await_start(process, server.ready)
         yield server
