@@ -241,7 +241,7 @@ def claimed(directory: Path, data: bytes) -> Iterator[Callable[[], None]]:
             yield functools.partial(path.unlink, missing_ok=True)
             return
         finally:
-            os.close(descriptor)
+            _let_go(descriptor)
 
 
 def abandoned(directory: Path) -> Iterator[tuple[Path, bytes | None]]:
@@ -268,7 +268,7 @@ def abandoned(directory: Path) -> Iterator[tuple[Path, bytes | None]]:
         except BlockingIOError:
             continue
         finally:
-            os.close(descriptor)
+            _let_go(descriptor)
 
 
 def _read_all(descriptor: int) -> bytes:
@@ -315,4 +315,12 @@ def lock(path: Path, *, what: str, wait: bool = False, mode: int | None = None) 
             ) from error
         yield
     finally:
-        os.close(descriptor)
+        _let_go(descriptor)
+
+
+def _let_go(descriptor: int) -> None:
+    """Release a lock and close its file. Closing alone would not do: a child that another thread
+    has just forked has the file open too, and with it the lock, until it runs its program."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)

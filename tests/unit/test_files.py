@@ -9,7 +9,8 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +227,39 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
     child.stdout.close()
     with files.lock(path, what="it"):
         pass
+
+
+@pytest.fixture
+def fork() -> Iterator[Callable[[], None]]:
+    """A function that forks a child which runs no program, as of another thread; it ends here."""
+    children: list[int] = []
+
+    def make() -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # threads: this child needs none
+            child = os.fork()
+        if child == 0:
+            signal.pause()
+        children.append(child)
+
+    yield make
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_what_was_forked_while_a_lock_was_held_holds_it_no_longer_than_its_block(
+    tmp_path: Path, fork: Callable[[], None]
+) -> None:
+    with files.lock(tmp_path / "lock", what="it"):
+        fork()
+    with files.lock(tmp_path / "lock", what="it"):
+        pass
+    with files.claimed(tmp_path / "claims", b"left"):
+        fork()
+    for _ in files.abandoned(tmp_path / "claims"):
+        fork()
+    assert found(tmp_path / "claims") == [b"left"]
 
 
 def test_a_lock_that_cannot_be_opened_is_an_error_with_a_hint(tmp_path: Path) -> None:

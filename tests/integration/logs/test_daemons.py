@@ -381,7 +381,7 @@ def test_apache_writes_on_through_kills_and_graceful_restarts_and_loses_nothing(
 ) -> None:
     with apache(place) as port:
         file = place.directory / "apache.pid"
-        until(file.exists, "Apache's process id")
+        until(lambda: file.exists() and file.read_text().strip(), "Apache's process id")
         server = int(file.read_text())
         sent = 0
 
