@@ -62,7 +62,11 @@ class BaseBackup:
         return self._server.newest_row(wanted, database=wanted.database)
 
     def _start(self, programs: Path) -> None:
-        sandbox.give(self._place, self._user)
+        # before anything that came back may write here
+        hba = self._place / "hba"
+        hba.write_text(_HBA)
+        for path in (hba, self._place):
+            sandbox.give(path, self._user)
         postgres = str(programs / "postgres")
         # as the one who made the cluster, whatever the name is (postgres(1), single-user mode)
         argv = [postgres, "--single", "-D", self.target, *arguments(), _DATABASE]
@@ -82,9 +86,6 @@ class BaseBackup:
                 Code.DRILL_FAILED,
                 f"the recovered server does not start: {redact.diagnostic(done.stderr)}",
             )
-        hba = self._place / "hba"
-        hba.write_text(_HBA)
-        sandbox.give(hba, self._user)
         self._stack.enter_context(
             running(
                 [postgres, "-D", self.target],
