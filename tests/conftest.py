@@ -20,6 +20,8 @@ pytest_plugins = [
     "tests.fixtures.daemons",
     "tests.fixtures.journal",
     "tests.fixtures.terraform",
+    "tests.fixtures.garbage",
+    "tests.fixtures.sdk",
     "tests.fixtures.aws",
     "tests.fixtures.snapshots",
     "tests.fixtures.rollbar",

@@ -10,6 +10,7 @@ Protocol: a line of JSON in (`Request`); its process id out at once, its exit st
 from __future__ import annotations
 
 import faulthandler
+import gc
 import importlib
 import itertools
 import json
@@ -167,6 +168,10 @@ def serve() -> None:
     from agent.logs.scan.rules import load
 
     load()  # the shipped rules: read and checked once, and kept
+    # what is there now stays in every fork, which need not look through it, nor copy its pages
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000)  # as `agent.__main__` does
     requests, replies = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     while line := requests.readline():
         request = Request(**json.loads(line))
