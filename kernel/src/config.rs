@@ -39,6 +39,7 @@ pub struct Config {
     pub parameters: Vec<Vec<u8>>,
     parameter_ends: Pairs,
     pub paths: Vec<Vec<u8>>,
+    path_heads: Heads,
     pub anchors: Anchors,
     pub products: Vec<Vec<u8>>,
     file_types: Vec<u64>,
@@ -64,6 +65,40 @@ impl Pairs {
     fn has(&self, first: u8, second: u8) -> bool {
         let index = usize::from(first) << 8 | usize::from(second);
         self.0[index >> 6] >> (index & 63) & 1 != 0
+    }
+}
+
+/// A set of beginnings of texts, as long as the shortest of them and at most eight bytes, by hash:
+/// what is in it is always found, what is not hardly ever.
+struct Heads {
+    mask: u64,
+    hashes: Box<[u64; 64]>,
+}
+
+impl Heads {
+    fn new(texts: &[Vec<u8>]) -> Self {
+        let length = texts.iter().map(|text| text.len().min(8)).min().unwrap_or(8);
+        let mask = (1u128 << (8 * length)) as u64;
+        let mut heads = Heads { mask: mask.wrapping_sub(1), hashes: Box::new([0; 64]) };
+        for text in texts {
+            let mut head = [0; 8];
+            head[..length].copy_from_slice(&text[..length]);
+            let hash = heads.hash(&head);
+            heads.hashes[hash >> 6] |= 1 << (hash & 63);
+        }
+        heads
+    }
+
+    #[inline(always)]
+    fn hash(&self, text: &[u8; 8]) -> usize {
+        let head = u64::from_le_bytes(*text) & self.mask;
+        (head.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as usize
+    }
+
+    #[inline(always)]
+    fn may_hold(&self, text: &[u8; 8]) -> bool {
+        let hash = self.hash(text);
+        self.hashes[hash >> 6] >> (hash & 63) & 1 != 0
     }
 }
 
@@ -102,6 +137,7 @@ impl Config {
             parameters: Vec::new(),
             parameter_ends: Pairs::new(),
             paths: Vec::new(),
+            path_heads: Heads::new(&[]),
             anchors: Anchors::new(&[], &[]),
             products: Vec::new(),
             file_types: Vec::new(),
@@ -119,6 +155,7 @@ impl Config {
         }
         config.anchors = Anchors::new(&config.paths, &config.suffixes);
         config.paths.sort_by_key(|path| path.len());
+        config.path_heads = Heads::new(&config.paths);
         config.parameters.sort();
         config.file_types.sort();
         Some(config)
@@ -185,6 +222,12 @@ impl Config {
     #[inline(always)]
     pub fn ends_parameter(&self, before: u8, last: u8) -> bool {
         self.parameter_ends.has(before.to_ascii_lowercase(), last.to_ascii_lowercase())
+    }
+
+    /// Whether eight bytes may begin a path.
+    #[inline(always)]
+    pub fn may_begin_path(&self, text: &[u8; 8]) -> bool {
+        self.path_heads.may_hold(text)
     }
 
     pub fn leaves(&self, kind: u8) -> bool {

@@ -303,11 +303,11 @@ pub fn paths(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
         let data = &text.data[..high];
         let prefix_at = |place: usize| {
             let rest = &data[place..];
-            let fits = |path: &&Vec<u8>| {
-                // the last byte tells most of them apart from what is there
-                rest.get(path.len() - 1) == path.last() && rest.starts_with(path)
-            };
-            line.config.paths.iter().find(fits).map(Vec::len)
+            let head = rest.get(..8).and_then(|head| head.try_into().ok());
+            if head.map_or(false, |head| !line.config.may_begin_path(head)) {
+                return None;
+            }
+            line.config.paths.iter().find(|path| rest.starts_with(path)).map(Vec::len)
         };
         let mut start = match prefix_at(place) {
             Some(length) => place + length,
