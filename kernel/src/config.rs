@@ -28,6 +28,9 @@ pub struct Config {
     pub ipv4_mask: u32,
     pub ipv4_prefix: u32,
     pub ipv6_prefix: u32,
+    /// How many octets and groups are kept when a truncated address is cut behind one; else 0.
+    pub kept_octets: usize,
+    pub kept_groups: usize,
     pub leave: u8,
     pub email_domain: bool,
     pub cut_length: Option<usize>,
@@ -126,6 +129,8 @@ impl Config {
             ipv4_mask: 0,
             ipv4_prefix: 0,
             ipv6_prefix: 0,
+            kept_octets: 0,
+            kept_groups: 0,
             leave: 0,
             email_domain: false,
             cut_length: None,
@@ -152,6 +157,11 @@ impl Config {
         }
         if config.mode == Mode::Pseudonym && config.keys.is_empty() {
             return None;
+        }
+        if config.mode == Mode::Truncate {
+            let whole = |prefix: u32, part: u32| if prefix % part == 0 { prefix / part } else { 0 };
+            config.kept_octets = whole(config.ipv4_prefix, 8) as usize;
+            config.kept_groups = whole(config.ipv6_prefix, 16) as usize;
         }
         config.anchors = Anchors::new(&config.paths, &config.suffixes);
         config.paths.sort_by_key(|path| path.len());

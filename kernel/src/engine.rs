@@ -134,14 +134,20 @@ impl Engine {
         if !span.is_replaced() {
             return;
         }
+        let from = *copied;
         let (start, end) = (span.raw_start as usize, span.raw_end as usize);
-        out.copy(block, *copied, start);
+        *copied = end;
+        if span.kept > 0 && depth == 0 && end - start == span.end as usize - span.start as usize {
+            out.copy(block, from, start + usize::from(span.kept));
+            replace::write_zeros(span, &self.config, out);
+            return;
+        }
+        out.copy(block, from, start);
         let length = out.len();
         replace::write(span, data, &self.config, &mut self.cache, out);
         if depth > 0 && out.as_slice()[length..] != block[start..end] {
             self.counts[span.kind as usize] += 1;
         }
-        *copied = end;
     }
 }
 

@@ -128,15 +128,15 @@ pub fn span_of(
 const BEFORE: usize = 5;
 const WHOLE: usize = 16;
 
-/// The usual address at once, from its first dot: begin, end and value of four octets to which
-/// neither a digit nor a dot and a digit is joined. All lengths come from the masks, so that there
+/// The usual address at once, from its first dot: begin, end, value and how many bytes are kept of
+/// four octets to which neither a digit nor a dot and a digit is joined. All lengths come from the masks, so that there
 /// is one branch; what it does not take may be an address all the same.
 #[inline(always)]
 fn plain(
     line: &Line,
     (low, high): (usize, usize),
     dot: usize,
-) -> Option<(usize, usize, u32)> {
+) -> Option<(usize, usize, u32, u8)> {
     let text = line.text.data;
     let begin = dot.checked_sub(BEFORE)?;
     let digits = line.events.bits(|masks| &masks.digit, begin);
@@ -170,7 +170,14 @@ fn plain(
     let four = octet(bytes, first + second + third + 3, fourth as usize);
     let fit = (one | two | three | four) < 256;
     let address = one << 24 | two << 16 | three << 8 | four;
-    (fit & (start >= low) & (end <= high)).then(|| (start, end, address))
+    // no zero before another digit
+    let is_short = |octet: u32, length: usize| octet >= [0, 0, 10, 100][length & 3];
+    let kept = if is_short(one, first) & is_short(two, second) & is_short(three, third) {
+        [0, first + 1, first + second + 2, first + second + third + 3][line.config.kept_octets & 3]
+    } else {
+        0
+    };
+    (fit & (start >= low) & (end <= high)).then(|| (start, end, address, kept as u8))
 }
 
 /// The number that one to three digits make.
@@ -195,10 +202,12 @@ pub fn find(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
             None => continue,
         };
         let data = &text[..high];
-        if let Some((start, end, address)) = plain(line, (low, high), place) {
+        if let Some((start, end, address, kept)) = plain(line, (low, high), place) {
             skipped = end;
             let judged = (Verdict::Address, address, end - start);
-            out.extend(span_of(data, low, start, judged, line.config));
+            let mut span = span_of(data, low, start, judged, line.config);
+            span.iter_mut().for_each(|span| span.kept = kept);
+            out.extend(span);
         } else if let Some((start, end, count)) = chain_around(data, low, place, b'.') {
             skipped = end;
             let judged = judge(&data[start..end], count, line.config);

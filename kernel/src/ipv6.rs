@@ -2,6 +2,7 @@
 
 use crate::bytes::*;
 use crate::fields::Line;
+use crate::replace::SIX_TO_FOUR;
 use crate::ipv4::{chain_from, judge, Verdict};
 use crate::span::*;
 
@@ -26,7 +27,8 @@ pub fn find(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
             None => continue,
         };
         let data = &text[..high];
-        if let Some(span) = plain(data, low.max(floor), place) {
+        let gap = (low.max(floor), high);
+        if let Some(span) = eight(line, gap, place).or_else(|| plain(data, gap.0, place)) {
             floor = span.end as usize;
             skipped = floor;
             out.push(exempted(span, line));
@@ -77,6 +79,78 @@ const fn nibbles() -> [u8; 256] {
         index += 1;
     }
     table
+}
+
+/// So many bytes before a first colon are looked at, and so many from four before it on.
+const BEFORE: usize = 5;
+const AROUND: usize = 68;
+
+/// The most usual address at once, from its first colon: eight groups that are a whole run, to which
+/// nothing is joined. What it does not take may be an address all the same.
+#[inline(always)]
+fn eight(line: &Line, (low, high): (usize, usize), colon: usize) -> Option<Span> {
+    let text = line.text.data;
+    let begin = colon.checked_sub(BEFORE)?;
+    let hex = line.events.bits(|masks| &masks.hex, begin);
+    let colons = line.events.bits(|masks| &masks.colon, begin);
+    let first = (!hex << (64 - BEFORE) | 1 << (63 - BEFORE)).leading_zeros() as usize;
+    let skipped = BEFORE - first;
+    let start = begin + skipped;
+    let length = (!((hex | colons) >> skipped)).trailing_zeros() as usize;
+    let end = start + length;
+    if first > 4 || length > 39 || start <= low || end >= high {
+        return None;
+    }
+    let is_joined = |place: usize| NIBBLES[usize::from(text[place])] < 64;
+    if is_joined(start - 1) | is_joined(end) {
+        return None;
+    }
+    let around: &[u8; AROUND] = text.get(colon - 4..colon - 4 + AROUND)?.try_into().ok()?;
+    // the places where groups end
+    let mut ends = (colons >> skipped | 1 << length) & (2 << length) - 1;
+    let mut fit = true;
+    let mut halves = [0u64; 2];
+    let mut group_begin = 0;
+    let mut kept = 0;
+    let mut is_kept = true;
+    for index in 0..8 {
+        let end = ends.trailing_zeros() as usize;
+        ends &= ends.wrapping_sub(1);
+        let length = end.wrapping_sub(group_begin);
+        fit &= length.wrapping_sub(1) < 4;
+        let bytes = &around[end.wrapping_sub(first) & 63..][..4];
+        let digits = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+            & u32::MAX.wrapping_shl(32 - 8 * (length as u32 & 7));
+        let group = hex_number(digits);
+        let half = &mut halves[index / 4];
+        *half = *half << 16 | u64::from(group);
+        group_begin = end + 1;
+        if index < line.config.kept_groups {
+            let large = digits & !(digits << 1) & 0x4040_4040;
+            // in small letters, no zero before another digit, and no zero at last
+            is_kept &= (group >= [0, 0, 0x10, 0x100, 0x1000][length.min(4)]) & (large == 0);
+            is_kept &= group != 0 || index + 1 < line.config.kept_groups;
+            kept = group_begin;
+        }
+    }
+    let address = u128::from(halves[0]) << 64 | u128::from(halves[1]);
+    if !fit | (ends != 0) | (address == 0) {
+        return None;
+    }
+    let mut span = address_span(start, end, address);
+    if is_kept & (address >> 112 != SIX_TO_FOUR) {
+        span.kept = kept as u8;
+    }
+    Some(span)
+}
+
+/// The number that four hexadecimal digits make, of which zero bytes are none.
+#[inline(always)]
+fn hex_number(digits: u32) -> u32 {
+    let values = (digits & 0x0f0f_0f0f) + 9 * (digits >> 6 & 0x0101_0101);
+    let values = values.swap_bytes();
+    let pairs = (values | values >> 4) & 0x00ff_00ff;
+    (pairs | pairs >> 8) & 0xffff
 }
 
 /// The usual address at once, from the first colon of its run: groups that are a whole run, to

@@ -5,7 +5,7 @@ use crate::out::Out;
 use crate::span::{Form, Kind, Span};
 use crate::tokens::Cache;
 
-const SIX_TO_FOUR: u128 = 0x2002;
+pub const SIX_TO_FOUR: u128 = 0x2002;
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 fn name_of(kind: Kind) -> usize {
@@ -117,6 +117,15 @@ pub fn write(span: &Span, text: &[u8], config: &Config, cache: &mut Cache, out: 
             token(name, digest, config, out);
         }
     }
+}
+
+/// Writes what follows the bytes of an address that are kept.
+pub fn write_zeros(span: &Span, config: &Config, out: &mut Out) {
+    out.write(|text: &mut [u8; 8]| {
+        let is_quad = span.form == Form::Quad;
+        *text = if is_quad { *b"0.0.0.0." } else { *b"::::::::" };
+        if is_quad { 7 - 2 * config.kept_octets } else { 1 }
+    });
 }
 
 fn truncate(span: &Span, text: &[u8], config: &Config, out: &mut Out) {

@@ -36,7 +36,8 @@ pub enum Form {
 }
 
 /// The bytes from `start` to `end` of decoded text, `raw_start` to `raw_end` of the block.
-/// `address` is of the IP kinds; of the others the value is the text from `start` to `value_end`.
+/// The first `kept` bytes are as they would be written, and nothing but zeros follows them then; 0
+/// when that is not so or not known. The number is of the IP kinds; of the others the value is the text from `start` to `value_end`.
 #[derive(Clone, Copy, Debug)]
 pub struct Span {
     pub start: u32,
@@ -46,6 +47,7 @@ pub struct Span {
     pub value_end: u32,
     pub kind: Kind,
     pub form: Form,
+    pub kept: u8,
     high: u64,
     low: u64,
 }
@@ -62,6 +64,7 @@ impl Span {
             value_end: end,
             kind,
             form,
+            kept: 0,
             high: (address >> 64) as u64,
             low: address as u64,
         }
