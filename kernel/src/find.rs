@@ -82,17 +82,15 @@ fn merge(spans: &mut Vec<Span>, new: &[Span]) {
     let mut old = spans.len();
     let mut added = new.len();
     spans.extend_from_slice(new);
-    // from the end on, so that each moves once
-    while added > 0 {
-        let to = old + added - 1;
-        if old > 0 && spans[old - 1].start > new[added - 1].start {
-            spans[to] = spans[old - 1];
-            old -= 1;
-        } else {
-            spans[to] = new[added - 1];
-            added -= 1;
-        }
+    // from the end on, so that each moves once; which is the next cannot be guessed
+    while old > 0 && added > 0 {
+        let next = [&new[added - 1], &spans[old - 1]];
+        let is_old = next[1].start > next[0].start;
+        spans[old + added - 1] = *next[usize::from(is_old)];
+        old -= usize::from(is_old);
+        added -= usize::from(!is_old);
     }
+    spans[..added].copy_from_slice(&new[..added]);
 }
 
 impl Turn {
@@ -125,8 +123,8 @@ impl Turn {
         if decoded.has_escapes() {
             let mut mapper = Mapper::new(decoded);
             for span in spans.iter_mut() {
-                span.raw_start = mapper.raw(span.start as usize) as u32;
-                span.raw_end = mapper.raw(span.end as usize) as u32;
+                span.raw_start = mapper.raw(span.start);
+                span.raw_end = mapper.raw(span.end);
             }
             find_literal(block, text.data, decoded, spans, config, new);
             if !new.is_empty() {
@@ -253,7 +251,7 @@ fn may_separate(text: &[u8], span: &Span) -> bool {
     let address = &text[span.start as usize..span.end as usize];
     if before.last() == Some(&b'/')
         || matches!(at(text, span.end as usize), b'/' | b':')
-        || address.contains(&b'%')
+        || (ipv6::may_have_zone(span.number()) && address.contains(&b'%'))
     {
         return true;
     }

@@ -363,7 +363,7 @@ fn parse(data: &[u8], start: usize, body: usize, end: usize, line: &Line) -> Opt
         if address == 0 && &text[..length] == b"::" {
             return Some(Span::wall(start, stop));
         }
-        if stop == end && address >> 118 == 0xfe80 >> 6 {
+        if stop == end && may_have_zone(address) {
             while at(data, stop) == b'%' && stop + 1 < data.len() && is_label(data[stop + 1]) {
                 stop = skip(data, stop + 1, is_label);
             }
@@ -374,6 +374,12 @@ fn parse(data: &[u8], start: usize, body: usize, end: usize, line: &Line) -> Opt
         return None;
     }
     Some(malformed(start, body))
+}
+
+/// Whether an address is link-local, so that what follows a `%` belongs to it.
+#[inline(always)]
+pub fn may_have_zone(address: u128) -> bool {
+    address >> 118 == 0xfe80 >> 6
 }
 
 /// Length and value of the longest address that text begins with; length 0 unless nothing, a colon

@@ -120,6 +120,7 @@ pub fn write(span: &Span, text: &[u8], config: &Config, cache: &mut Cache, out: 
 }
 
 /// Writes what follows the bytes of an address that are kept.
+#[inline(always)]
 pub fn write_zeros(span: &Span, config: &Config, out: &mut Out) {
     out.write(|text: &mut [u8; 8]| {
         let is_quad = span.form == Form::Quad;

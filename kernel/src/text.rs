@@ -67,11 +67,12 @@ fn escape(line: &[u8], place: usize) -> Option<(usize, u8)> {
     }
 }
 
-/// Where an escape stood: the place of the byte that it means, and where it ends in the block.
+/// Where an escape stood: the place of the byte that it means, and how much further on in the block
+/// stands what follows it.
 #[derive(Clone, Copy)]
 struct Escape {
     place: u32,
-    raw_end: u32,
+    shift: u32,
 }
 
 /// A block of lines with each escape as the one byte that it means, and the way back.
@@ -100,7 +101,9 @@ impl Decoded {
             if let Some((length, meaning)) = escape(block, place) {
                 self.data.extend_from_slice(&block[copied..place]);
                 copied = place + length;
-                self.escapes.push(Escape { place: self.data.len() as u32, raw_end: copied as u32 });
+                let place = self.data.len();
+                let shift = (copied - place - 1) as u32;
+                self.escapes.push(Escape { place: place as u32, shift });
                 self.data.push(if meaning == b'\n' { b' ' } else { meaning });
             }
         }
@@ -134,41 +137,39 @@ impl Decoded {
     }
 
     fn raw_after(&self, before: usize, place: usize) -> usize {
-        match before.checked_sub(1) {
-            None => place,
-            Some(last) => {
-                let escape = self.escapes[last];
-                escape.raw_end as usize + place - escape.place as usize - 1
-            }
-        }
+        place + before.checked_sub(1).map_or(0, |last| self.escapes[last].shift as usize)
     }
 
     /// All escapes: the place of the byte, and where in the block the escape begins and ends.
     pub fn escapes(&self) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
         self.escapes.iter().enumerate().map(move |(index, escape)| {
             let place = escape.place as usize;
-            (place, self.raw_after(index, place), escape.raw_end as usize)
+            (place, self.raw_after(index, place), place + 1 + escape.shift as usize)
         })
     }
 }
 
 /// Tells of places in ascending order where they are in the block.
 pub struct Mapper<'a> {
-    decoded: &'a Decoded,
-    before: usize,
+    ahead: &'a [Escape],
+    shift: u32,
 }
 
 impl<'a> Mapper<'a> {
     pub fn new(decoded: &'a Decoded) -> Self {
-        Mapper { decoded, before: 0 }
+        Mapper { ahead: &decoded.escapes, shift: 0 }
     }
 
-    pub fn raw(&mut self, place: usize) -> usize {
-        let escapes = &self.decoded.escapes;
-        while self.before < escapes.len() && (escapes[self.before].place as usize) < place {
-            self.before += 1;
+    #[inline(always)]
+    pub fn raw(&mut self, place: u32) -> u32 {
+        while let Some((escape, ahead)) = self.ahead.split_first() {
+            if escape.place >= place {
+                break;
+            }
+            self.shift = escape.shift;
+            self.ahead = ahead;
         }
-        self.decoded.raw_after(self.before, place)
+        place + self.shift
     }
 }
 
