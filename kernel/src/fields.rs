@@ -333,16 +333,19 @@ pub fn paths(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
     }
 }
 
-fn is_date(text: &[u8], bracket: usize) -> bool {
-    let rest = &text[bracket..];
-    rest.len() >= 13
-        && is_digit(rest[1])
-        && is_digit(rest[2])
-        && rest[3] == b'/'
-        && rest[4..7].iter().all(u8::is_ascii_alphabetic)
-        && rest[7] == b'/'
-        && rest[8..12].iter().all(u8::is_ascii_digit)
-        && rest[12] == b':'
+/// `[24/Nov/2026:`
+fn is_date(line: &Line, bracket: usize) -> bool {
+    const DIGITS: u64 = 0b1111_0000_0110;
+    let date: Option<&[u8; 13]> =
+        line.text.data.get(bracket..bracket + 13).and_then(|date| date.try_into().ok());
+    date.map_or(false, |date| {
+        let digits = line.events.bits(|masks| &masks.digit, bracket);
+        (digits & DIGITS == DIGITS)
+            & (date[3] == b'/')
+            & date[4..7].iter().fold(true, |all, byte| all & byte.is_ascii_alphabetic())
+            & (date[7] == b'/')
+            & (date[12] == b':')
+    })
 }
 
 pub fn user(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
@@ -360,7 +363,7 @@ pub fn user(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
             newlines.next();
         }
         // the first date of the line, before anything else that was found in it
-        if begin == done || at(text, place.wrapping_sub(1)) != b' ' || !is_date(text, place) {
+        if begin == done || at(text, place.wrapping_sub(1)) != b' ' || !is_date(line, place) {
             continue;
         }
         let (low, high) = match gaps.at(place) {
@@ -373,9 +376,7 @@ pub fn user(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
         // the usual line at once: an address of at most 64 characters and nobody
         let length = place.wrapping_sub(begin + 5);
         if length < 64 && text[begin + length..place] == *b" - - " {
-            let address = line.events.bits(|masks| &masks.hex, begin)
-                | line.events.bits(|masks| &masks.dot, begin)
-                | line.events.bits(|masks| &masks.colon, begin);
+            let address = line.events.address_bits(begin);
             if length > 0 && (!address).trailing_zeros() as usize >= length {
                 done = begin;
                 continue;

@@ -112,9 +112,8 @@ pub fn span_of(
     }
     let end = start + length;
     let is_malformed = verdict == Verdict::Malformed;
-    let (kind, form) = if !is_malformed && config.is_exempt4(address)
-        || follows_product(data, low, start, config)
-    {
+    let is_exempt = !is_malformed & config.is_exempt4(address);
+    let (kind, form) = if is_exempt || follows_product(data, low, start, config) {
         (Kind::Exempt, Form::Stays)
     } else if is_malformed {
         (Kind::Malformed, Form::MalformedQuad)

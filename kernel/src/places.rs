@@ -8,9 +8,9 @@ use crate::config::Config;
 
 pub const WORD: usize = 64;
 /// So many words are looked at before their places are sorted.
-const BATCH: usize = 32;
+const BATCH: usize = 64;
 /// So many places of a word are written at once, whether they are there or not.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 5;
 
 /// For each 64 bytes of a text, one bit a byte.
 #[derive(Default)]
@@ -221,6 +221,15 @@ impl Events {
         words[0] >> bit | words[1] << 1 << (WORD - 1 - bit)
     }
 
+    /// The bits of what addresses consist of, of 64 bytes from a place on.
+    #[inline(always)]
+    pub fn address_bits(&self, place: usize) -> u64 {
+        let Masks { dot, hex, colon, .. } = &self.masks;
+        let (word, bit) = (place / WORD, place % WORD);
+        let any = |word: usize| dot[word] | hex[word] | colon[word];
+        any(word) >> bit | any(word + 1) << 1 << (WORD - 1 - bit)
+    }
+
     /// Forgets the last text and makes room for the masks of so many words.
     pub fn begin(&mut self, words: usize) {
         for row in self.masks.rows() {
@@ -247,7 +256,7 @@ impl Events {
             let end = (begin + BATCH).min(words);
             self.reserve();
             let count = end - begin;
-            let Events { masks, anchors, dots, dashes, colons, .. } = self;
+            let Events { masks, anchors, dots, dashes, colons, pairs, .. } = self;
             let Masks { dot, dash, hex, colon, anchor, .. } = masks;
             let mut three_dots = [0; BATCH];
             let mut three_dashes = [0; BATCH];
@@ -270,7 +279,8 @@ impl Events {
                     dashes.put_bits::<1>(place, three_dashes[word] & behind_hex);
                 }
                 if groups[word] != 0 && are_many(colon[begin + word], colon[begin + word + 1]) {
-                    colons.put_bits::<1>(place, groups[word]);
+                    colons.put_bits::<AT_ONCE>(place, groups[word]);
+                    pairs.put_bits::<1>(place, find_pairs(colon[begin + word], colon[begin + word + 1]));
                 }
             }
             self.sort_anchors(text);
@@ -278,14 +288,13 @@ impl Events {
             begin = end;
         }
         self.keep_separators(text, config);
-        self.find_pairs(text);
     }
 
     #[inline(always)]
     fn reserve(&mut self) {
-        let Events { classes, anchors, dots, name_dots, dashes, colons, .. } = self;
+        let Events { classes, anchors, dots, name_dots, dashes, colons, pairs, .. } = self;
         anchors.count = 0;
-        let lists = [anchors, dots, name_dots, dashes, colons];
+        let lists = [anchors, dots, name_dots, dashes, colons, pairs];
         for list in classes.iter_mut().chain(lists) {
             list.reserve(BATCH * WORD + AT_ONCE);
         }
@@ -337,17 +346,6 @@ impl Events {
         }
         *count = kept;
     }
-
-    #[inline(always)]
-    fn find_pairs(&mut self, text: &[u8]) {
-        let Events { colons, pairs, .. } = self;
-        pairs.reserve(colons.count + 1);
-        for &place in colons.as_slice() {
-            let is_colon = |index: usize| at(text, place as usize + index) == b':';
-            let fits = is_colon(3) & is_colon(6) & is_colon(9) & is_colon(12);
-            pairs.put(place, fits);
-        }
-    }
 }
 
 /// Where `source` has a bit k places further on.
@@ -385,6 +383,13 @@ fn find_groups(words: &[u64], found: &mut [u64]) {
         let close = ahead(eight, eight_next, 2);
         *found = n & (far & close | ahead(n, x, 1));
     }
+}
+
+/// Five bits, three places apart from each other.
+#[inline(always)]
+fn find_pairs(now: u64, next: u64) -> u64 {
+    let three = now & ahead(now, next, 3) & ahead(now, next, 6);
+    three & ahead(now, next, 9) & ahead(now, next, 12)
 }
 
 /// Whether there are enough colons for an address: two in a row, or five, for eight groups have

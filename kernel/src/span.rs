@@ -104,13 +104,22 @@ impl<'a> Gaps<'a> {
         Gaps { walls, next: 0, low: 0, length }
     }
 
+    /// Goes behind the next wall when it ends before a place.
+    #[inline(always)]
+    fn step(&mut self, place: usize) -> bool {
+        let end = self.walls.get(self.next).map_or(usize::MAX, |wall| wall.end as usize);
+        let is_before = end <= place;
+        self.low = if is_before { end } else { self.low };
+        self.next += usize::from(is_before);
+        is_before
+    }
+
     /// The gap that holds a place; none inside of a wall.
     #[inline(always)]
     pub fn at(&mut self, place: usize) -> Option<(usize, usize)> {
-        while self.next < self.walls.len() && self.walls[self.next].end as usize <= place {
-            self.low = self.walls[self.next].end as usize;
-            self.next += 1;
-        }
+        // whether there is a wall between two places cannot be guessed, but there are hardly ever two
+        self.step(place);
+        while self.step(place) {}
         let high = match self.walls.get(self.next) {
             None => self.length,
             Some(wall) if wall.start as usize > place => wall.start as usize,
