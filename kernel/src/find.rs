@@ -82,15 +82,17 @@ fn merge(spans: &mut Vec<Span>, new: &[Span]) {
     let mut old = spans.len();
     let mut added = new.len();
     spans.extend_from_slice(new);
-    // from the end on, so that each moves once; which is the next cannot be guessed
-    while old > 0 && added > 0 {
-        let next = [&new[added - 1], &spans[old - 1]];
-        let is_old = next[1].start > next[0].start;
-        spans[old + added - 1] = *next[usize::from(is_old)];
-        old -= usize::from(is_old);
-        added -= usize::from(!is_old);
+    // from the end on, so that each moves once
+    while added > 0 {
+        let to = old + added - 1;
+        if old > 0 && spans[old - 1].start > new[added - 1].start {
+            spans[to] = spans[old - 1];
+            old -= 1;
+        } else {
+            spans[to] = new[added - 1];
+            added -= 1;
+        }
     }
-    spans[..added].copy_from_slice(&new[..added]);
 }
 
 impl Turn {
