@@ -31,7 +31,9 @@ class Scrubber(Protocol):
     """
 
     engine: str
-    report: Report
+
+    @property
+    def report(self) -> Report: ...
 
     def scrub(self, block: bytes | memoryview) -> bytes:
         """Return a block without what must go.

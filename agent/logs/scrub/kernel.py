@@ -53,7 +53,7 @@ class KernelScrubber:
         *,
         instructions: Instructions = "all",
     ) -> None:
-        self.report = Report()
+        self._report = Report()
         self._library = load()
         blob = b"".join(_records(settings, rules, key))
         level = ("all", "plain", "narrow").index(instructions)
@@ -64,8 +64,17 @@ class KernelScrubber:
         self._out = ctypes.c_void_p()
         self._length = ctypes.c_size_t()
         self._lines = ctypes.c_uint64()
-        self._counts = (ctypes.c_uint64 * len(_KINDS))()
-        self._counted = [0] * len(_KINDS)
+        self._reported = [0] * len(_KINDS)
+
+    @property
+    def report(self) -> Report:
+        """What was found so far; the kernel counts, and is asked only when someone is."""
+        counts = (ctypes.c_uint64 * len(_KINDS))()
+        self._library.art32_kernel_counts(self._engine, counts)
+        for kind, count, reported in zip(_KINDS, counts, self._reported, strict=True):
+            self._report.count(kind, count - reported)
+        self._reported = list(counts)
+        return self._report
 
     def scrub(self, block: bytes | memoryview) -> bytes:
         """Return a block of whole lines without what the rules find; count it in the report."""
@@ -90,21 +99,12 @@ class KernelScrubber:
         if status:
             # never the block as it is: what the kernel cannot do must not pass
             raise RuntimeError(f"the scrubbing kernel failed with status {status}")
-        self._count(length)
+        self._report.lines += self._lines.value
+        self._report.bytes_in += length
+        self._report.bytes_out += self._length.value
         if not self._length.value:
             return memoryview(b"")
         return cast(memoryview, _memory(self._out, self._length.value, _READ_ONLY))
-
-    def _count(self, length: int) -> None:
-        self._library.art32_kernel_counts(self._engine, self._counts)
-        for index, kind in enumerate(_KINDS):
-            count = self._counts[index]
-            if count != self._counted[index]:
-                self.report.count(kind, count - self._counted[index])
-                self._counted[index] = count
-        self.report.lines += self._lines.value
-        self.report.bytes_in += length
-        self.report.bytes_out += self._length.value
 
 
 @functools.cache
