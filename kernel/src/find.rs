@@ -34,8 +34,9 @@ pub struct Again {
 
 type Rule = for<'a> fn(&Line<'a>, &[Span], &mut Vec<Span>);
 
-/// The rules in the order of their precedence, with the kind that the configuration can leave.
-static ORDER: [(Rule, u8); 14] = [
+/// The rules in the order of their precedence, with the kind that the configuration can leave; behind
+/// them comes `ipv4::find`.
+static ORDER: [(Rule, u8); 13] = [
     (fields::credentials, LEAVE_CREDENTIAL),
     (fields::parameters, LEAVE_PARAMETER),
     (fields::paths, LEAVE_PATH),
@@ -49,7 +50,6 @@ static ORDER: [(Rule, u8); 14] = [
     (names::hex_labels, LEAVE_NAME),
     (names::hardware, LEAVE_MAC),
     (ipv6::find, 0),
-    (ipv4::find, 0),
 ];
 
 /// Adds to `spans`, which are in order, what the rules find between them.
@@ -75,6 +75,9 @@ fn apply(
             }
         }
     }
+    new.clear();
+    ipv4::find(&line, spans, new);
+    std::mem::swap(spans, new);
 }
 
 /// Puts spans in order among others that are in order.

@@ -188,10 +188,12 @@ fn octet(bytes: &[u8; WHOLE], start: usize, length: usize) -> u32 {
     (digits >> 24 & 15) + 10 * (digits >> 16 & 15) + 100 * (digits >> 8 & 15)
 }
 
+/// The last rule, which finds the most: it puts the walls with what it finds into `out`, in order.
 pub fn find(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
     let text = line.text.data;
     let mut gaps = Gaps::new(walls, text.len());
     let mut skipped = 0;
+    let mut copied = 0;
     for place in line.dots() {
         if place < skipped {
             continue;
@@ -200,6 +202,10 @@ pub fn find(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
             Some(gap) => gap,
             None => continue,
         };
+        while copied < gaps.passed() {
+            out.push(walls[copied]);
+            copied += 1;
+        }
         let data = &text[..high];
         if let Some((start, end, address, kept)) = plain(line, (low, high), place) {
             skipped = end;
@@ -213,4 +219,5 @@ pub fn find(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
             out.extend(span_of(data, low, start, judged, line.config));
         }
     }
+    out.extend_from_slice(&walls[copied..]);
 }

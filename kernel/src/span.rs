@@ -104,6 +104,12 @@ impl<'a> Gaps<'a> {
         Gaps { walls, next: 0, low: 0, length }
     }
 
+    /// How many walls end before the place that was asked for last.
+    #[inline(always)]
+    pub fn passed(&self) -> usize {
+        self.next
+    }
+
     /// Goes behind the next wall when it ends before a place.
     #[inline(always)]
     fn step(&mut self, place: usize) -> bool {

@@ -27,6 +27,8 @@ SETTINGS = (
     Scrub(cut_length=40),
     Scrub(mode="pseudonym", leave=("email", "mac", "name", "user"), email_domain=True),
     Scrub(leave=("parameter", "path", "credential"), ipv4_prefix=0, ipv6_prefix=64),
+    Scrub(ipv4_prefix=8, ipv6_prefix=16),
+    Scrub(ipv4_prefix=20, ipv6_prefix=44),
 )
 
 

@@ -17,6 +17,11 @@ FRAGMENTS = (
     b" Edg/1.2.3.4",
     b"gateway/203.0.113.77:8080",
     b"2001:db8:85a3:8d3:1319:8a2e:370:7348",
+    b"2001:DB8:85a3:8d3:1319:8a2e:370:7348",
+    b"2001:db8:0:8d3:1319:8a2e:370:7348",
+    b"2001:0db8:5a3:0:0:0:0:1",
+    b"2002:cb00:714d:1:2:3:4:5",
+    b"0:0:0:0:0:ffff:cb00:714d",
     b"2001:db8::1",
     b"2001:db8:85a3:8d3::",
     b"::1",
@@ -158,7 +163,12 @@ def encoded(source: random.Random, piece: bytes) -> bytes:
 
 
 def block(source: random.Random, lines: int) -> bytes:
-    """Return so many lines; sometimes the last has no newline, sometimes there is a CR."""
+    """Return so many lines; sometimes the last has no newline, sometimes there is a CR.
+
+    Often there is room behind them, for the kernel looks otherwise at what ends near to the end.
+    """
     end = b"\r\n" if source.random() < 0.1 else b"\n"
     text = end.join(line(source) for _ in range(lines))
+    if source.random() < 0.5:
+        text += end + b" " * 80
     return text if source.random() < 0.2 else text + end
