@@ -123,69 +123,71 @@ pub fn span_of(
     Some(Span::address(start, end, kind, form, u128::from(address)))
 }
 
-/// So many bytes before a first dot are looked at, and so many from a first digit on.
+/// So many bytes before a first dot are looked at, and so many from there on.
 const BEFORE: usize = 5;
-const WHOLE: usize = 16;
+const AROUND: usize = 20;
 
-/// The usual address at once, from its first dot: begin, end, value and how many bytes are kept of
-/// four octets to which neither a digit nor a dot and a digit is joined. All lengths come from the masks, so that there
-/// is one branch; what it does not take may be an address all the same.
+/// The usual address at once, from its first dot: begin, end, value, and how many bytes are kept, of
+/// four octets to which neither a digit nor a dot and a digit is joined. All lengths come from the
+/// masks, so that there is one branch; what it does not take may be an address all the same.
 #[inline(always)]
 fn plain(
     line: &Line,
     (low, high): (usize, usize),
     dot: usize,
 ) -> Option<(usize, usize, u32, u8)> {
-    let text = line.text.data;
     let begin = dot.checked_sub(BEFORE)?;
     let digits = line.events.bits(|masks| &masks.digit, begin);
     let dots = line.events.bits(|masks| &masks.dot, begin);
-    let before = BEFORE as u32;
-    // the first octet ends at the first dot, the others where dots or digits do
-    let first = (!digits << (64 - before)).leading_zeros();
-    let behind = dots >> (before + 1);
+    // where the octets end: at the first dot, and then where dots or digits do
+    let one = BEFORE as u32;
+    let first = (!digits << (64 - one)).leading_zeros();
+    let behind = dots >> (one + 1);
     let second = behind.trailing_zeros();
-    let behind = behind.wrapping_shr(second + 1);
-    let third = behind.trailing_zeros();
-    let two = before + 1 + second;
+    let third = behind.wrapping_shr(second + 1).trailing_zeros();
+    let two = one + 1 + second;
     let three = two + 1 + third;
     let fourth = (!digits.wrapping_shr(three + 1)).trailing_zeros();
-    let start = before.wrapping_sub(first);
-    let end = three + 1 + fourth;
+    let four = three + 1 + fourth;
+    let start = one.wrapping_sub(first);
     let is_length = |length: u32| length.wrapping_sub(1) < 3;
     let fit = is_length(first) & is_length(second) & is_length(third) & is_length(fourth);
     let row = (!(digits | dots).wrapping_shr(start)).trailing_zeros();
     let joined = dots.wrapping_shr(start.wrapping_sub(1)) & 1
-        | dots.wrapping_shr(end) & digits.wrapping_shr(end + 1) & 1;
-    if !fit | (row < end.wrapping_sub(start)) | (joined != 0) {
+        | dots.wrapping_shr(four) & digits.wrapping_shr(four + 1) & 1;
+    if !fit | (row < four.wrapping_sub(start)) | (joined != 0) {
         return None;
     }
-    let (start, end) = (begin + start as usize, begin + end as usize);
-    let bytes: &[u8; WHOLE] = text.get(start..start + WHOLE)?.try_into().ok()?;
-    let (first, second, third) = (first as usize, second as usize, third as usize);
-    let one = octet(bytes, 0, first);
-    let two = octet(bytes, first + 1, second);
-    let three = octet(bytes, first + second + 2, third);
-    let four = octet(bytes, first + second + third + 3, fourth as usize);
-    let fit = (one | two | three | four) < 256;
-    let address = one << 24 | two << 16 | three << 8 | four;
-    // no zero before another digit
-    let is_short = |octet: u32, length: usize| octet >= [0, 0, 10, 100][length & 3];
-    let kept = if is_short(one, first) & is_short(two, second) & is_short(three, third) {
-        [0, first + 1, first + second + 2, first + second + third + 3][line.config.kept_octets & 3]
-    } else {
-        0
+    let bytes: &[u8; AROUND] = line.text.data.get(begin..begin + AROUND)?.try_into().ok()?;
+    let digits = |end: u32, length: u32| {
+        let four = &bytes[(end as usize - 4) & 15..][..4];
+        let four = u32::from_le_bytes([four[0], four[1], four[2], four[3]]);
+        u64::from(four & 0x0f0f_0f0f & u32::MAX << (32 - 8 * length))
     };
+    let front = numbers(digits(one, first) | digits(two, second) << 32);
+    let back = numbers(digits(three, third) | digits(four, fourth) << 32);
+    let octets = [front as u32, (front >> 32) as u32, back as u32, (back >> 32) as u32];
+    let address = octets.iter().fold(0, |sum, octet| sum << 8 | octet);
+    // no zero before another digit
+    let is_short = |index: usize, length: u32| octets[index] >= [0, 0, 10, 100][length as usize & 3];
+    let is_kept = is_short(0, first) & is_short(1, second) & is_short(2, third);
+    let kept_end = match line.config.kept_octets {
+        3 => three + 1,
+        2 => two + 1,
+        1 => one + 1,
+        _ => start,
+    };
+    let kept = if is_kept { kept_end - start } else { 0 };
+    let fit = octets.iter().all(|&octet| octet < 256);
+    let (start, end) = (begin + start as usize, begin + four as usize);
     (fit & (start >= low) & (end <= high)).then(|| (start, end, address, kept as u8))
 }
 
-/// The number that one to three digits make.
+/// The two numbers that two rows of four decimal digits make, as 32 bits each.
 #[inline(always)]
-fn octet(bytes: &[u8; WHOLE], start: usize, length: usize) -> u32 {
-    let four = &bytes[start & 15..][..4];
-    let digits = u32::from_le_bytes([four[0], four[1], four[2], four[3]]);
-    let digits = digits << (32 - 8 * length as u32);
-    (digits >> 24 & 15) + 10 * (digits >> 16 & 15) + 100 * (digits >> 8 & 15)
+fn numbers(digits: u64) -> u64 {
+    let pairs = (10 * digits + (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
+    (100 * pairs + (pairs >> 16)) & 0x0000_ffff_0000_ffff
 }
 
 /// The last rule, which finds the most: it puts the walls with what it finds into `out`, in order.
