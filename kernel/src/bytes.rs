@@ -32,7 +32,7 @@ const fn classes() -> [u8; 256] {
         if byte >= 0x80 || matches!(byte, b'.' | b'%' | b'+' | b'\'') {
             class |= LOCAL;
         }
-        if matches!(byte, b'/' | b'?' | b'#' | b'"' | b'<' | b'>' | b'\\' | b' ' | 9..=13) {
+        if matches!(byte, b'@' | b'/' | b'?' | b'#' | b'"' | b'<' | b'>' | b'\\' | b' ' | 9..=13) {
             class |= AUTHORITY_END;
         }
         if matches!(
@@ -87,7 +87,7 @@ pub fn is_local(byte: u8) -> bool {
     is(byte, LOCAL)
 }
 
-/// What ends the authority of a URL.
+/// What ends the authority of a URL, or the user in it.
 #[inline(always)]
 pub fn ends_authority(byte: u8) -> bool {
     is(byte, AUTHORITY_END)

@@ -245,8 +245,8 @@ impl Config {
     }
 
     pub fn is_exempt4(&self, address: u32) -> bool {
-        address & 0x00ff_ffff == 0
-            || self.networks4.iter().any(|&(network, mask)| address & mask == network)
+        (address & 0x00ff_ffff == 0)
+            | self.networks4.iter().any(|&(network, mask)| address & mask == network)
     }
 
     pub fn is_exempt6(&self, address: u128) -> bool {

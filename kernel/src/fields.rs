@@ -382,25 +382,25 @@ pub fn user(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
                 continue;
             }
         }
-        let first = begin + find_byte(&text[begin..place], b' ');
-        // ` - - [`, and no blank before: nobody
-        if first > begin && place == first + 5 && &text[first..place] == b" - - " {
+        if let Some(start) = user_start(text, begin, place) {
             done = begin;
-            continue;
+            put(text, start, place - 1, Kind::User, out);
         }
-        let data = &text[begin..place - 1];
-        let mut blanks = data.iter().enumerate().filter(|(_, &byte)| byte == b' ');
-        let second = match (blanks.next(), blanks.next()) {
-            (Some((first, _)), Some((second, _))) if first > 0 => begin + second,
-            _ => continue,
-        };
-        done = begin;
-        let mut start = second + 1;
-        if text[start..].starts_with(b"- ") {
-            start += 2;
-        }
-        put(text, start, place - 1, Kind::User, out);
     }
+}
+
+/// Where the user before a bracket begins, in a line that has at least two fields before it.
+#[inline(never)]
+fn user_start(text: &[u8], begin: usize, bracket: usize) -> Option<usize> {
+    let data = &text[begin..bracket - 1];
+    let first = find_byte(data, b' ');
+    let behind = data.get(first + 1..)?;
+    let second = find_byte(behind, b' ');
+    if first == 0 || second == behind.len() {
+        return None;
+    }
+    let start = begin + first + second + 2;
+    Some(if text[start..].starts_with(b"- ") { start + 2 } else { start })
 }
 
 fn number(authority: &[u8]) -> Option<(usize, Form, u32)> {
@@ -445,13 +445,11 @@ pub fn authorities(line: &Line, walls: &[Span], out: &mut Vec<Span>) {
             continue;
         }
         let start = place + 3;
-        let mut end = start;
+        let mut end = skip(data, start, |byte| !ends_authority(byte));
         let mut sign = None;
-        while end < high && !ends_authority(data[end]) {
-            if data[end] == b'@' {
-                sign = Some(end);
-            }
-            end += 1;
+        while at(data, end) == b'@' {
+            sign = Some(end);
+            end = skip(data, end + 1, |byte| !ends_authority(byte));
         }
         position = end;
         if let Some(sign) = sign {

@@ -146,6 +146,19 @@ const fn classes() -> [(Class, bool); 256] {
     table
 }
 
+/// The bytes that end the name of a header, or stand between it and a separator.
+static ENDS_HEADER: [bool; 256] = ends_header();
+
+const fn ends_header() -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut index = 0;
+    while index < 256 {
+        table[index] = matches!(CLASSES[index], (Class::Separator, true));
+        index += 1;
+    }
+    table
+}
+
 /// The places of a text at which the rules look, in ascending order, by what they may begin, and
 /// its masks. What a place may begin is for the rule to say.
 #[derive(Default)]
@@ -334,13 +347,11 @@ impl Events {
         for index in 0..*count {
             let place = places[index] as usize;
             let last = at(text, place.wrapping_sub(1));
-            let ends_header = matches!(CLASSES[usize::from(last)], (Class::Separator, true));
+            let ends_header = ENDS_HEADER[usize::from(last)];
             let before = at(text, place.wrapping_sub(2));
             let ends_name = (last == b']') | config.ends_parameter(before, last);
-            let is_one = match at(text, place) {
-                b'=' => ends_header | ends_name,
-                other => (other == b':') & ends_header,
-            };
+            let here = at(text, place);
+            let is_one = (here == b'=') & (ends_header | ends_name) | (here == b':') & ends_header;
             places[kept] = place as u32;
             kept += usize::from(is_one);
         }
