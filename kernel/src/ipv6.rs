@@ -120,7 +120,7 @@ fn eight(line: &Line, (low, high): (usize, usize), colon: usize) -> Option<Span>
         fit &= length.wrapping_sub(1) < 4;
         let bytes = &around[end.wrapping_sub(first) & 63..][..4];
         let digits = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
-            & u32::MAX.wrapping_shl(32 - 8 * (length as u32 & 7));
+            & u32::MAX.wrapping_shl(32u32.wrapping_sub(8 * (length as u32 & 7)));
         let group = hex_number(digits);
         let half = &mut halves[index / 4];
         *half = *half << 16 | u64::from(group);
