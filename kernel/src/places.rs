@@ -150,10 +150,11 @@ const fn classes() -> [(Class, bool); 256] {
 static ENDS_HEADER: [bool; 256] = ends_header();
 
 const fn ends_header() -> [bool; 256] {
+    let classes = classes();
     let mut table = [false; 256];
     let mut index = 0;
     while index < 256 {
-        table[index] = matches!(CLASSES[index], (Class::Separator, true));
+        table[index] = matches!(classes[index], (Class::Separator, true));
         index += 1;
     }
     table
