@@ -116,7 +116,7 @@ def rows(server: PostgreSQLServer) -> int:
             return server.sql("SELECT pg_is_in_recovery()") == "f"
         return False
 
-    until(answers, "the recovery ends", 60)
+    until(answers, "the recovery ends")
     return int(server.sql("SELECT count(*) FROM t"))
 
 
@@ -163,7 +163,7 @@ def test_a_service_that_is_not_there_stops_the_server_and_the_wrong_status_would
             def over() -> bool:
                 return child.poll() is not None or "recovery complete" in log.read_text()
 
-            until(over, "an end", 60)
+            until(over, "an end")
             found = None if child.poll() is not None else rows(server)
             return found, log.read_text()
 
