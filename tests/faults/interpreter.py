@@ -34,12 +34,17 @@ EVENTS = frozenset(
 )
 #: Calls without an audit event.
 WRAPPED = ("fsync", "write", "fdatasync")
+#: What these command lines import, also those that go wrong: in a fork it would be imported anew.
 MODULES = (
-    *("agent.cli.backup", "agent.cli.restore"),
+    *("agent.cli.backup.delete", "agent.cli.backup.list", "agent.cli.backup.prune"),
+    *("agent.cli.backup.run", "agent.cli.backup.verify", "agent.cli.restore"),
     *("agent.backup.listing", "agent.backup.make", "agent.backup.verify", "agent.backup.prune"),
+    *("agent.backup.recovery", "agent.backup.wal_verify", "agent.backup.sources.command"),
     *("agent.store.directory", "agent.progress", "agent.config.load"),
-    *("agent.cli.logs", "agent.backup.log_restore", "agent.logs.rotate.work"),
+    *("agent.cli.logs.restore", "agent.cli.logs.rotate", "agent.logs.scrub.kernel"),
+    *("agent.backup.log_restore", "agent.logs.rotate.work"),
     *("agent.cli.wal.serve", "agent.backup.wal.serve"),
+    *("agent.cli._report", "agent.report", "_strptime"),
 )
 
 

@@ -136,12 +136,19 @@ def template(keys: Keys, interpreters: Interpreters) -> Iterator[Site]:
         yield one
 
 
+@pytest.fixture(scope="module")
+def ids(template: Site) -> tuple[str, str]:
+    """The ids of the earlier and of the newest backup."""
+    earlier, newest = (entry["id"] for entry in template.backups())
+    return earlier, newest
+
+
 @pytest.mark.parametrize("what", DEEDS)
 def test_a_tampered_backup_is_judged_rightly(
-    keys: Keys, interpreters: Interpreters, template: Site, what: str
+    keys: Keys, interpreters: Interpreters, template: Site, ids: tuple[str, str], what: str
 ) -> None:
     deed, expected = DEEDS[what]
-    earlier_id, wanted = (entry["id"] for entry in template.backups())
+    earlier_id, wanted = ids
     content = template.content.read_bytes()
     with site(keys, interpreters, signers=(("web1", keys.other_host),)) as one:
         one.copy_from(template)
