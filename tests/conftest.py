@@ -23,6 +23,7 @@ pytest_plugins = [
     "tests.fixtures.garbage",
     "tests.fixtures.sdk",
     "tests.fixtures.aws",
+    "tests.fixtures.resident",
     "tests.fixtures.snapshots",
     "tests.fixtures.rollbar",
 ]

@@ -1,8 +1,12 @@
-"""Runbooks of the stack: AWS is moto, Pulumi's engine a stand-in that runs the real program."""
+"""Runbooks of the stack: AWS is moto, Pulumi's engine a stand-in that runs the real program.
+
+What takes seconds to start is forked from one interpreter; `infra/plan/test_command.py` starts it.
+"""
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -19,7 +23,6 @@ from tests.fixtures.repository import MakeRepository, text
 from tests.fixtures.snapshots import SnapshotAccount, stack_file
 from tests.runbooks.world import BIN, World
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 
@@ -34,6 +37,7 @@ def stack(
     make_repository: MakeRepository,
     tmp_path: Path,
     graphs: Path,
+    resident: list[str],
 ) -> World:
     """The stack `prod`, applied once: its database is at AWS."""
     data = tmp_path / "data"
@@ -55,9 +59,10 @@ def stack(
     )
     values = {"STACK": "prod", "PROJECT": str(project), "PULUMI_OPTIONS": "--yes"}
     world = World(tmp_path, site, values, environment={"AWS_PROFILE": "test"})
-    run = f"export PYTHONPATH={ROOT} {KNOWN}={graphs}\nexec {sys.executable} -W ignore -m"
+    run = f"export {KNOWN}={graphs}\nexec {shlex.join(resident)}"
+    plan = "infra.plan.__main__ --folder ."
     world.tool("pulumi", f'{run} tests.fixtures.pulumi "$@"')
-    world.tool("make", f'test "$1" = plan\n{run} infra.plan --folder . --stack "${{2#STACK=}}"')
+    world.tool("make", f'test "$1" = plan\n{run} {plan} --stack "${{2#STACK=}}"')
     world.shell("pulumi up --stack prod --yes", project)
     return world
 
