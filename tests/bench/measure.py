@@ -63,7 +63,8 @@ def run(
     begun = time.monotonic()
     child = subprocess.Popen(
         line,
-        env={**os.environ, **(environment or {})},
+        # as installed: modules are compiled once and not whenever a program starts
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **(environment or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
