@@ -65,6 +65,22 @@ def test_tokens_of_many_addresses_are_those_of_the_reference(
 
 
 @needs_kernel
+@pytest.mark.parametrize("ipv4_prefix", [0, 8, 13, 16, 24])
+@pytest.mark.parametrize("ipv6_prefix", [0, 16, 40, 48, 64])
+def test_an_address_is_copied_up_to_a_cut_only_where_it_is_spelled_as_it_would_be_written(
+    ipv4_prefix: int, ipv6_prefix: int
+) -> None:
+    spelled = (
+        "203.0.113.77 203.000.113.077 3.10.0.99 203.0%2e113.77 2001:db8:5a3:8d3:1319:8a2e:370:7348 "
+        "2001:DB8:5a3:8d3:1319:8a2e:370:7348 2001:0db8:5a3:8d3:1319:8a2e:370:7348 "
+        "2001:db8:0:8d3:1319:8a2e:370:7348 2001:0:5a3:8d3:0:8a2e:370:7348 2001:0:0:8d3:1:2:3:4 "
+        "0:0:0:0:0:ffff:cb00:714d 2002:cb00:714d:1:2:3:4:5 2001%3adb8:5a3:8d3:1319:8a2e:370:7348"
+    )
+    block = f"behind {spelled} and before what the kernel reads ahead, {'x' * 80}\n".encode()
+    assert compare.check(Scrub(ipv4_prefix=ipv4_prefix, ipv6_prefix=ipv6_prefix), block) is None
+
+
+@needs_kernel
 @given(st.lists(st.sampled_from(PIECES), max_size=12), st.sampled_from(compare.SETTINGS))
 @settings(max_examples=300)
 def test_any_pieces_are_scrubbed_as_the_reference_does(pieces: list[bytes], chosen: Scrub) -> None:
