@@ -93,7 +93,10 @@ def test_kills_and_rotations_lose_no_line_and_double_none(tmp_path: Path) -> Non
     handle.close()
     until(lambda: counts(tmp_path) == (written, written), "every line")
     child.send_signal(signal.SIGTERM)
-    assert (child.wait(60), said(config).read_text()) == (0, "")
+    status = child.wait(60)
+    # where other programs have used up the instances of inotify, it says so and goes by the clock
+    words = [line for line in said(config).read_text().splitlines() if "renamed logs" not in line]
+    assert (status, words) == (0, [])
     done = watch(config, "--once")
     assert done.wait(60) in (0, 20)
     assert counts(tmp_path) == (written, written)
