@@ -165,9 +165,9 @@ class _Source:
 
     def _following(self, chosen: Sequence[Backup]) -> Unit | None:
         """Return the next good backup after the chosen one."""
-        stored = max(backup.stored_at for backup in chosen)
-        later = (unit for unit in self._good if unit.stored_at > stored)
-        return min(later, key=lambda unit: unit.stored_at, default=None)
+        mine = next(unit.order() for unit in self._units if chosen[0] in unit.backups)
+        later = (unit for unit in self._good if unit.order() > mine)
+        return min(later, key=Unit.order, default=None)
 
     def _fresh(self) -> Check | None:
         """Look whether the newest good backup is recent, whichever is drilled; not of a source that

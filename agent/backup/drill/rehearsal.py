@@ -224,7 +224,7 @@ class _Drill:
             manifest = self.occasion.following.backups[0].manifest
             wal = manifest.wal if manifest is not None else None
             if wal is not None and wal.system_id == recovery.needed(details).system_id:
-                until = wal_names.parse_position(wal.stop)
+                until = wal_names.parse_position(wal.start)
         note = self.done.warnings.append
         with recovery.following(
             self.config, details, backup.place.host, (), None, note, until=until

@@ -29,8 +29,7 @@ class BaseBackup:
     """The recovered data directory, and its server from the first look at it on."""
 
     def __init__(self, place: Path, user: str, stack: contextlib.ExitStack) -> None:
-        self.path = place / "restored"
-        self.target = str(self.path)
+        self.target = str(place / "restored")
         self._place = place
         self._user = user
         self._stack = stack
