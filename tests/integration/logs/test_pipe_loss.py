@@ -138,11 +138,13 @@ def test_a_first_sigterm_waits_for_the_last_writer(place: Place) -> None:
     reading, writing = os.pipe()
     count, log = 6_000, place.log("x.log")
     with writer(writing, count) as sender, on_standard_input(place, reading) as child:
-        os.close(writing)
         os.close(reading)
         until(grown(log), "something is written")
         child.terminate()
+        until(lambda: not pends(child.pid, signal.SIGTERM), "the signal is taken")
         assert sender.wait(PATIENCE) == 0
+        assert child.poll() is None
+        os.close(writing)  # until now this process is the last writer, however fast the other is
         assert child.wait(PATIENCE) == 0
     assert numbers(log) == collections.Counter(range(count))
 
